@@ -1,0 +1,127 @@
+# Copyright (c) 2026 the ebpf.lab authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The one gate: check mode, diff, ``changed``, failure and exit are decided here and nowhere else."""
+
+from __future__ import annotations
+
+import contextlib
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+
+from .errors import LabError, NotConverged
+from .host import Host
+from .journal import locked
+from .plan import Applied, Plan, apply_steps, undo_steps
+
+State = t.TypeVar("State")
+
+
+class Resource(t.Protocol[State]):
+    """Something that can be observed, planned and described. Its arguments were checked when it was made."""
+
+    def observe(self, host: Host) -> State:
+        """Read the host. Never writes."""
+
+    def plan(self, now: State) -> Plan:
+        """From what is to what is wanted. Pure: no I/O, the same answer for the same state."""
+
+    def facts(self, host: Host, now: State) -> dict[str, t.Any]:
+        """The module's return values for a playbook, plain JSON types."""
+
+
+def converge(host: Host, resource: Resource[t.Any], check_mode: bool) -> dict[str, t.Any]:
+    """Bring the host to what ``resource`` wants; returns the module's result without Ansible's own keys.
+
+    Without check mode the result is proven: after the run the host is observed and planned again, and what is left
+    over is raised as NotConverged. When a step fails, what this call did is undone before the error is raised.
+    """
+    now = resource.observe(host)
+    plan = resource.plan(now)
+    if plan.steps and not check_mode:
+        # What was observed before the lock may be another run's half-done work.
+        with locked():
+            host.journal.reload()
+            now = resource.observe(host)
+            plan = resource.plan(now)
+            _run(host, plan)
+            now = resource.observe(host)
+            left = resource.plan(now)
+        if left.steps:
+            titles = "; ".join(step.title() for step in left.steps[:5])
+            raise NotConverged(
+                f"Not as asked after the run, still to do: {titles}.",
+                "Another program on this host may be changing the same things; run again with --check to see.",
+                left=[step.title() for step in left.steps],
+            )
+    return {
+        "changed": bool(plan.steps),
+        "steps": [step.title() for step in plan.steps],
+        "diff": {"before": plan.before, "after": plan.after},
+        "warnings": list(plan.warnings),
+        **resource.facts(host, now),
+    }
+
+
+def _run(host: Host, plan: Plan) -> None:
+    """Apply the plan with the journal around it: saves and claims before, releases after, all of it back on failure."""
+    entries_before = dict(host.journal.entries)
+    notes = plan.notes()
+    applied = Applied()
+    try:
+        host.journal.write(note for note in notes if note.action != "release")
+        apply_steps(host, plan.steps, applied)
+    except BaseException as error:
+        undone = [step.title() for step in applied.done]
+        left = undo_steps(host, applied)
+        if not left:
+            host.journal.replace_all(entries_before)
+        if isinstance(error, LabError):
+            error.details.update(undone=undone, not_undone=left)
+            if left:
+                error.fix = f"{error.fix} Not taken back: {'; '.join(left)}.".lstrip()
+            elif undone:
+                error.fix = f"{error.fix} What this run had changed before was taken back.".lstrip()
+        raise
+    host.journal.write(note for note in notes if note.action == "release")
+
+
+def run_module(
+    argument_spec: t.Mapping[str, t.Any],
+    desired: t.Callable[[dict[str, t.Any]], Resource[t.Any]],
+    owner: t.Callable[[dict[str, t.Any]], str] = lambda params: "",
+    **spec: t.Any,
+) -> None:
+    """The ``main`` of a module that changes things: ``desired`` turns its parameters into a resource or raises."""
+    module = AnsibleModule(argument_spec=dict(argument_spec), supports_check_mode=True, **spec)
+    with _exits(module):
+        resource = desired(module.params)
+        with Host(owner=owner(module.params)) as host:
+            result = converge(host, resource, module.check_mode)
+        if not module._diff:
+            result.pop("diff")
+        for line in result.pop("warnings"):
+            module.warn(line)
+        module.exit_json(**result)
+
+
+def run_info_module(
+    argument_spec: t.Mapping[str, t.Any],
+    gather: t.Callable[[Host, dict[str, t.Any]], dict[str, t.Any]],
+    **spec: t.Any,
+) -> None:
+    """The ``main`` of a module that only reads: ``gather`` returns its result; a key ``failed`` makes it fail."""
+    module = AnsibleModule(argument_spec=dict(argument_spec), supports_check_mode=True, **spec)
+    with _exits(module), Host() as host:
+        result = gather(host, module.params)
+        module.exit_json(changed=False, **result)
+
+
+@contextlib.contextmanager
+def _exits(module: AnsibleModule) -> t.Iterator[None]:
+    """Turn our own failures into the module's failure, with one sentence and the details as values."""
+    try:
+        yield
+    except LabError as error:
+        module.fail_json(msg=str(error), **error.details)

@@ -1,0 +1,93 @@
+# Copyright (c) 2026 the ebpf.lab authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The failures that a user gets to read. Everything else that is raised is a defect of ours."""
+
+from __future__ import annotations
+
+import errno as errno_names
+import os
+import typing as t
+from dataclasses import dataclass
+
+
+class LabError(Exception):
+    """A failure whose text is written for the reader.
+
+    ``message`` is one sentence, ``fix`` (may be empty) one that says what to do. ``details`` are further values for
+    the module's result, for example ``verifier_log``: plain JSON types only.
+    """
+
+    def __init__(self, message: str, fix: str = "", **details: t.Any) -> None:
+        super().__init__(message)
+        self.message = message
+        self.fix = fix
+        self.details = details
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.fix}".rstrip()
+
+
+class BadInput(LabError):
+    """An argument that cannot be right. Raised before anything is read or changed."""
+
+    def __init__(self, option: str, value: object, why: str, right: str) -> None:
+        super().__init__(f"{option}: {value!r} {why}; {right}.", option=option)
+
+
+class Refused(LabError):
+    """A change that is possible and is not made, because it would cut a session or destroy something foreign."""
+
+
+class ToolMissing(LabError):
+    """A program that we call is not installed."""
+
+    def __init__(self, tool: str, package: str = "") -> None:
+        hint = f"install the package {package}" if package else f"install {tool}"
+        super().__init__(f"{tool} was not found on this host.", f"The role ebpf.lab.prerequisites can {hint}.", tool=tool)
+
+
+@dataclass(frozen=True)
+class Completed:
+    """What a command left behind. ``stdout`` and ``stderr`` are text, with invalid UTF-8 replaced."""
+
+    argv: tuple[str, ...]
+    rc: int
+    stdout: str
+    stderr: str
+
+
+class CommandFailed(LabError):
+    """A command that exited with an error; carries what it said."""
+
+    def __init__(self, done: Completed, doing: str = "", fix: str = "", **details: t.Any) -> None:
+        said = (done.stderr.strip() or done.stdout.strip() or "it said nothing").splitlines()
+        prefix = f"{doing}: " if doing else ""
+        super().__init__(
+            f"{prefix}{os.path.basename(done.argv[0])} failed with exit code {done.rc}: {said[-1]}",
+            fix,
+            argv=list(done.argv),
+            rc=done.rc,
+            stdout=done.stdout[-20000:],
+            stderr=done.stderr[-20000:],
+            **details,
+        )
+        self.done = done
+
+
+class KernelRefused(LabError):
+    """A system call or netlink request that the kernel refused.
+
+    ``errno`` is the positive error number; ``said`` the kernel's own words (netlink's extended ack), when it gave any.
+    """
+
+    def __init__(self, doing: str, errno: int, said: str = "", fix: str = "", **details: t.Any) -> None:
+        name = errno_names.errorcode.get(errno, str(errno))
+        words = said or os.strerror(errno)
+        super().__init__(f"{doing}: the kernel refused ({name}): {words}.", fix, errno=name, **details)
+        self.errno = errno
+        self.said = said
+
+
+class NotConverged(LabError):
+    """After the run something is still not as asked: another program is working against us, or we have a defect."""

@@ -1,0 +1,70 @@
+# Copyright (c) 2026 the ebpf.lab authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What observers and steps work with: this host's commands, its network namespaces and its journal."""
+
+from __future__ import annotations
+
+import contextlib
+import typing as t
+
+from .command import Runner
+from .journal import Journal
+
+if t.TYPE_CHECKING:
+    from .._net.netlink import Netlink
+
+
+class Host:
+    """One module call's view of the host. A context manager: it closes the sockets that it opened.
+
+    ``kept`` is for what a step must hold on to until the whole call has succeeded, for example the file descriptor of
+    the program that it replaced; values with a ``close`` method are closed at the end. ``owner`` names the lab on
+    whose behalf the journal is written.
+    """
+
+    def __init__(
+        self,
+        runner: t.Optional[Runner] = None,
+        journal: t.Optional[Journal] = None,
+        progress: t.Optional[t.Callable[[str], None]] = None,
+        owner: str = "",
+    ) -> None:
+        self.runner = runner or Runner()
+        self.journal = journal or Journal(owner=owner)
+        self.kept: dict[t.Hashable, t.Any] = {}
+        self._progress = progress
+        self._netlinks: dict[str, Netlink] = {}
+
+    def progress(self, line: str) -> None:
+        """Tell whoever watches that ``line`` is being done now."""
+        if self._progress is not None:
+            self._progress(line)
+
+    def netlink(self, netns: str = "") -> Netlink:
+        """The rtnetlink socket of a namespace, by name or path; "" is the namespace that the module runs in."""
+        # Imported late: pyroute2 takes 0.15 s of CPU, and a module that needs no netlink should not pay it.
+        from .._net.netlink import Netlink
+
+        if netns not in self._netlinks:
+            self._netlinks[netns] = Netlink(netns)
+        return self._netlinks[netns]
+
+    def forget_netlink(self, netns: str) -> None:
+        """Close the socket of a namespace that is about to go: an open socket would keep it alive."""
+        link = self._netlinks.pop(netns, None)
+        if link is not None:
+            link.close()
+
+    def __enter__(self) -> Host:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        for netns in list(self._netlinks):
+            self.forget_netlink(netns)
+        for value in self.kept.values():
+            close = getattr(value, "close", None)
+            if close is not None:
+                with contextlib.suppress(OSError):
+                    close()
+        self.kept.clear()
