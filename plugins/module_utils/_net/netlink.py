@@ -1,0 +1,177 @@
+# Copyright (c) 2026 the ebpf.lab authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One rtnetlink socket in one namespace: requests sent in batches, dumps, and the kernel's words on refusal.
+
+pyroute2 encodes and decodes the messages. Its sockets are not used: they wait for each answer before the next request
+and are set up anew for each namespace, which costs several times what the kernel does.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import struct
+import typing as t
+from dataclasses import dataclass
+
+from .._core.errors import KernelRefused
+from .netns import in_netns
+
+SOL_NETLINK = 270
+NETLINK_CAP_ACK, NETLINK_EXT_ACK = 10, 11
+NLM_F_REQUEST, NLM_F_ACK, NLM_F_DUMP = 0x001, 0x004, 0x300
+NLM_F_DUMP_INTR, NLM_F_ACK_TLVS = 0x010, 0x200
+NLMSG_ERROR, NLMSG_DONE = 2, 3
+NLMSGERR_ATTR_MSG = 1
+HEADER = struct.Struct("=IHHII")  # length, type, flags, sequence, port: netlink(7)
+BATCH_MESSAGES = 256
+BATCH_BYTES = 60_000
+BUFFER = 4 << 20  # acks queue up while a batch is being worked off
+
+
+class Encodable(t.Protocol):
+    """A pyroute2 message: a dictionary with a ``header`` that ``encode`` turns into ``data``."""
+
+    data: t.Any
+
+    def __getitem__(self, key: str) -> t.Any: ...
+
+    def encode(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The kernel's answer to one request: ``error`` 0 or a positive error number, ``said`` the extended ack's text."""
+
+    error: int = 0
+    said: str = ""
+
+
+class Netlink:
+    """A socket of one namespace. ``netns`` as in ``netns.path_of``. Raises KernelRefused when it cannot be opened."""
+
+    def __init__(self, netns: str = "") -> None:
+        self.netns = netns
+        self._sequence = 0
+        self._socket = in_netns(netns, self._open)
+
+    @staticmethod
+    def _open() -> socket.socket:
+        opened = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
+        for option in (NETLINK_CAP_ACK, NETLINK_EXT_ACK):
+            opened.setsockopt(SOL_NETLINK, option, 1)
+        for option in (32, 33):  # SO_SNDBUFFORCE, SO_RCVBUFFORCE: socket(7)
+            opened.setsockopt(socket.SOL_SOCKET, option, BUFFER)
+        opened.bind((0, 0))
+        return opened
+
+    def close(self) -> None:
+        """Close the socket; it keeps its namespace alive until then."""
+        self._socket.close()
+
+    def request(self, messages: t.Sequence[Encodable]) -> list[Answer]:
+        """Send requests in as few system calls as fit; one answer each, in order. A refusal does not stop the rest."""
+        answers: list[Answer] = []
+        for batch in self._batches(messages):
+            first = self._sequence - len(batch) + 1
+            self._socket.send(b"".join(batch))
+            found: dict[int, Answer] = {}
+            while len(found) < len(batch):
+                for kind, _flags, sequence, body in self._receive():
+                    if kind == NLMSG_ERROR and sequence >= first:
+                        found[sequence] = _answer(_flags, body)
+            answers.extend(found[first + place] for place in range(len(batch)))
+        return answers
+
+    def _batches(self, messages: t.Sequence[Encodable]) -> t.Iterator[list[bytes]]:
+        batch: list[bytes] = []
+        size = 0
+        for message in messages:
+            data = self._encoded(message, NLM_F_REQUEST | NLM_F_ACK)
+            if batch and (len(batch) >= BATCH_MESSAGES or size + len(data) > BATCH_BYTES):
+                self._sequence -= 1  # the caller counts back from the last one of this batch
+                yield batch
+                self._sequence += 1
+                batch, size = [], 0
+            batch.append(data)
+            size += len(data)
+        if batch:
+            yield batch
+
+    def _encoded(self, message: Encodable, flags: int) -> bytes:
+        self._sequence += 1
+        header = message["header"]
+        header["flags"] = header.get("flags", 0) | flags
+        header["sequence_number"] = self._sequence
+        message.encode()
+        return bytes(message.data)
+
+    def get(self, message: Encodable) -> t.Optional[tuple[int, bytes]]:
+        """One object: its message type and body, or None when there is none such. Raises KernelRefused."""
+        self._socket.send(self._encoded(message, NLM_F_REQUEST))
+        while True:
+            for kind, flags, sequence, body in self._receive():
+                if sequence != self._sequence:
+                    continue
+                if kind == NLMSG_ERROR:
+                    answer = _answer(flags, body)
+                    if answer.error in (errno.ENODEV, errno.ENOENT):
+                        return None
+                    raise KernelRefused("ask for one object", answer.error, answer.said)
+                return kind, body
+
+    def dump(self, message: Encodable) -> list[bytes]:
+        """All objects that the request asks for: the bodies of the answers, without their netlink headers.
+
+        A dump that the kernel marks as interrupted by a change is asked for again.
+        """
+        for _attempt in range(10):
+            data = self._encoded(message, NLM_F_REQUEST | NLM_F_DUMP)
+            self._socket.send(data)
+            bodies: list[bytes] = []
+            interrupted = done = False
+            while not done:
+                for kind, flags, sequence, body in self._receive():
+                    if sequence != self._sequence:
+                        continue
+                    interrupted = interrupted or bool(flags & NLM_F_DUMP_INTR)
+                    if kind == NLMSG_DONE:
+                        done = True
+                    elif kind == NLMSG_ERROR:
+                        answer = _answer(flags, body)
+                        raise KernelRefused("list objects", answer.error, answer.said)
+                    else:
+                        bodies.append(body)
+            if not interrupted:
+                return bodies
+        raise KernelRefused("list objects", errno.EINTR, "the objects changed during each of ten tries")
+
+    def _receive(self) -> t.Iterator[tuple[int, int, int, bytes]]:
+        data = self._socket.recv(1 << 20)
+        offset = 0
+        while offset + HEADER.size <= len(data):
+            length, kind, flags, sequence, _port = HEADER.unpack_from(data, offset)
+            yield kind, flags, sequence, data[offset + HEADER.size : offset + length]
+            offset += (length + 3) & ~3
+
+
+def _answer(flags: int, body: bytes) -> Answer:
+    (code,) = struct.unpack_from("=i", body)
+    said = ""
+    if flags & NLM_F_ACK_TLVS:
+        # With NETLINK_CAP_ACK only the request's header stands between the code and the attributes.
+        for kind, value in attributes(body, 4 + HEADER.size):
+            if kind == NLMSGERR_ATTR_MSG:
+                said = value.rstrip(b"\0").decode(errors="replace")
+    return Answer(-code, said)
+
+
+def attributes(body: bytes, offset: int) -> t.Iterator[tuple[int, bytes]]:
+    """The attributes of a message from ``offset`` on: number without its flag bits, and value (netlink(7))."""
+    while offset + 4 <= len(body):
+        length, kind = struct.unpack_from("=HH", body, offset)
+        if length < 4:
+            return
+        yield kind & 0x3FFF, body[offset + 4 : offset + length]
+        offset += (length + 3) & ~3

@@ -1,0 +1,168 @@
+# Copyright (c) 2026 the ebpf.lab authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Network namespaces by name: look, make, remove, and run a function inside one.
+
+Only the network namespace is entered. ``ip netns exec`` also makes a mount namespace and mounts a new /sys, in which
+the pins of the real bpffs cannot be seen (ip-netns(8)); a thread that calls setns(2) keeps all mounts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import fcntl
+import os
+import threading
+import typing as t
+
+from .._core.errors import KernelRefused
+
+FOLDER = "/run/netns"
+CLONE_NEWNET = 0x40000000
+MS_BIND, MS_REC, MS_SHARED = 0x1000, 0x4000, 0x100000
+MNT_DETACH = 2
+NS_GET_NSTYPE = 0xB703  # ioctl_nsfs(2): the CLONE_NEW* constant of the namespace behind a descriptor
+
+_libc = ctypes.CDLL(None, use_errno=True)
+Result = t.TypeVar("Result")
+
+
+def path_of(netns: str) -> str:
+    """The file that stands for a namespace: below /run/netns for a name, itself for a path, ours for ""."""
+    if not netns:
+        return "/proc/thread-self/ns/net"
+    return netns if netns.startswith("/") else os.path.join(FOLDER, netns)
+
+
+def _call(function: str, *arguments: t.Any, doing: str) -> None:
+    if getattr(_libc, function)(*arguments) != 0:
+        raise KernelRefused(doing, ctypes.get_errno())
+
+
+def in_netns(netns: str, function: t.Callable[[], Result]) -> Result:
+    """Run ``function`` in a namespace and return what it returns; the caller's own thread never leaves its own.
+
+    Sockets, /proc/sys/net and child processes that it opens belong to that namespace. Raises KernelRefused when the
+    namespace cannot be entered, and whatever the function raises.
+    """
+    if not netns:
+        return function()
+
+    def enter() -> None:
+        try:
+            handle = os.open(path_of(netns), os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            raise KernelRefused(f"enter the network namespace {netns}", error.errno or 0) from error
+        try:
+            _call("setns", handle, CLONE_NEWNET, doing=f"enter the network namespace {netns}")
+        finally:
+            os.close(handle)
+
+    return _in_thread(lambda: (enter(), function())[1])
+
+
+def _in_thread(function: t.Callable[[], Result]) -> Result:
+    """Run ``function`` in a thread of its own: a namespace belongs to a thread, so it ends with this one."""
+    results: list[Result] = []
+    errors: list[BaseException] = []
+
+    def body() -> None:
+        try:
+            results.append(function())
+        except BaseException as error:  # handed to the caller below
+            errors.append(error)
+
+    thread = threading.Thread(target=body, daemon=True)
+    thread.start()
+    thread.join()
+    if errors:
+        raise errors[0]
+    return results[0]
+
+
+def kind(name: str) -> str:
+    """What bears this name: "present", "absent", or "stray", the plain file that a killed ``ip netns del`` leaves."""
+    try:
+        handle = os.open(path_of(name), os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return "absent"
+    try:
+        return "present" if fcntl.ioctl(handle, NS_GET_NSTYPE) == CLONE_NEWNET else "stray"
+    except OSError:
+        return "stray"
+    finally:
+        os.close(handle)
+
+
+def names() -> list[str]:
+    """The namespaces that have a name, sorted; stray files are not among them."""
+    try:
+        found = sorted(os.listdir(FOLDER))
+    except FileNotFoundError:
+        return []
+    return [name for name in found if kind(name) == "present"]
+
+
+def folder_is_mount() -> bool:
+    """Whether /run/netns is a mount point, as the first ``ip netns add`` of a boot makes it."""
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+        return any(line.split(" ", 5)[4] == FOLDER for line in file)
+
+
+def make_folder() -> None:
+    """Make /run/netns a shared mount, as iproute2 does: namespaces made later show in other mount namespaces too."""
+    os.makedirs(FOLDER, mode=0o755, exist_ok=True)
+    if not folder_is_mount():
+        flags = ctypes.c_ulong(MS_BIND | MS_REC)
+        _call("mount", FOLDER.encode(), FOLDER.encode(), b"none", flags, None, doing=f"bind-mount {FOLDER}")
+    _call("mount", b"", FOLDER.encode(), b"none", ctypes.c_ulong(MS_SHARED | MS_REC), None, doing=f"share {FOLDER}")
+
+
+def remove_folder() -> None:
+    """Take /run/netns away again, when it is empty; somebody's namespace in it keeps it."""
+    if os.path.isdir(FOLDER) and not os.listdir(FOLDER):
+        if folder_is_mount():
+            _call("umount2", FOLDER.encode(), MNT_DETACH, doing=f"unmount {FOLDER}")
+        with contextlib.suppress(OSError):
+            os.rmdir(FOLDER)
+
+
+def create(wanted: t.Sequence[str], made: t.Callable[[str], None]) -> None:
+    """Make namespaces, with their loopback down as the kernel makes it; ``made`` is told each one that is there.
+
+    A stray file of the name is taken over. Raises KernelRefused at the first that fails.
+    """
+
+    def body() -> None:
+        for name in wanted:
+            path = path_of(name)
+            doing = f"make the network namespace {name}"
+            try:
+                os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o000))
+            except OSError as error:
+                raise KernelRefused(doing, error.errno or 0) from error
+            try:
+                _call("unshare", CLONE_NEWNET, doing=doing)
+                source = b"/proc/thread-self/ns/net"
+                _call("mount", source, path.encode(), b"none", ctypes.c_ulong(MS_BIND), None, doing=doing)
+            except KernelRefused:
+                os.unlink(path)
+                raise
+            made(name)
+
+    _in_thread(body)
+
+
+def remove(name: str) -> None:
+    """Remove a name, present or stray. The namespace itself goes when the last process in it has ended."""
+    path = path_of(name)
+    # Several mounts may lie on one another, after somebody bound the name twice.
+    while kind(name) == "present":
+        _call("umount2", path.encode(), MNT_DETACH, doing=f"remove the network namespace {name}")
+    try:
+        os.unlink(path)
+    except OSError as error:
+        if error.errno != errno.ENOENT:
+            raise KernelRefused(f"remove the network namespace {name}", error.errno or 0) from error
