@@ -1,0 +1,155 @@
+# Copyright (c) 2026 the ebpf.lab authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Tests on the real kernel: each module is run as a process of its own, with the input that Ansible gives it.
+
+Run them with ``tests/isolate pytest tests/kernel``. ``EBPF_LAB_MODULE_PYTHON`` names another interpreter for the
+modules, for example that of an environment with an older pyroute2.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import typing as t
+
+import ansible
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+JOURNAL = pathlib.Path("/var/lib/ebpf.lab")
+# Like AnsiballZ: runs the module as __main__, with its input on stdin. Ansible itself comes
+# last on the path, so that an interpreter's own pyroute2 wins over the one beside our ansible-core.
+DRIVER = """
+import runpy, sys
+sys.path.append(sys.argv.pop(2))
+runpy.run_module('ansible_collections.ebpf.lab.plugins.modules.' + sys.argv.pop(1), run_name='__main__')
+"""
+
+
+def isolated() -> bool:
+    """Whether tests/isolate made the world we run in: it lays its own upper layer over /etc."""
+    mounts = pathlib.Path("/proc/self/mounts").read_text(encoding="utf-8")
+    return any(line.split()[1] == "/etc" and "upperdir=/dev/shm/up/etc" in line for line in mounts.splitlines())
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Refuse to run on the machine itself: these tests change links, rules and pins."""
+    here = pathlib.Path(__file__).parent
+    if any(here in item.path.parents for item in items) and not isolated():
+        pytest.exit("tests/kernel changes the network and BPF pins: run it with tests/isolate pytest tests/kernel.", 3)
+
+
+def sh(*argv: str, check: bool = True, **options: t.Any) -> subprocess.CompletedProcess[str]:
+    """Run a command of the test's own and return it; its output is in the assertion when it fails."""
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, **options)
+    assert done.returncode == 0 or not check, f"{argv}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+    return done
+
+
+class ModuleFailed(AssertionError):
+    """A module failed that the test expected to succeed."""
+
+
+class RunModule:
+    """``run_module("veth", name="veth1", check=True)``: the module's result as Ansible would read it."""
+
+    def __init__(self, collections: pathlib.Path) -> None:
+        self.collections = collections
+        self.python = os.environ.get("EBPF_LAB_MODULE_PYTHON", sys.executable)
+
+    def __call__(
+        self, module: str, /, *, check: bool = False, diff: bool = True, fails: bool = False, **params: t.Any
+    ) -> dict[str, t.Any]:
+        """Run it. ``fails`` says which end the test expects; the other one is an assertion error with all output."""
+        arguments = {**params, "_ansible_check_mode": check, "_ansible_diff": diff}
+        done = subprocess.run(
+            [self.python, "-c", DRIVER, module, str(pathlib.Path(ansible.__file__).parents[1])],
+            input=json.dumps({"ANSIBLE_MODULE_ARGS": arguments}),
+            env={**os.environ, "PYTHONPATH": str(self.collections), "PYTHONDONTWRITEBYTECODE": "1"},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+        )
+        try:
+            result: dict[str, t.Any] = json.loads(done.stdout.strip().splitlines()[-1])
+        except (ValueError, IndexError):
+            raise ModuleFailed(f"{module} gave no result: rc {done.returncode}\n{done.stdout}\n{done.stderr}") from None
+        if bool(result.get("failed")) != fails:
+            raise ModuleFailed(f"{module} was expected to {'fail' if fails else 'succeed'}: {json.dumps(result, indent=1)}")
+        if fails:
+            assert "Traceback" not in json.dumps(result), f"{module} shows a traceback: {result}"
+        return result
+
+    def four_runs(self, module: str, /, **params: t.Any) -> dict[str, t.Any]:
+        """Check → apply → again → again in check mode; returns what the second one (apply) returned."""
+        predicted = self(module, check=True, **params)
+        assert predicted["changed"], f"{module} in check mode predicts no change"
+        applied = self(module, **params)
+        assert applied["changed"], f"{module} says that it changed nothing"
+        assert applied["diff"] == predicted["diff"], f"{module} in check mode predicts another diff than the run shows"
+        assert applied["steps"] == predicted["steps"], f"{module} in check mode predicts other steps than the run took"
+        for check in (False, True):
+            again = self(module, check=check, **params)
+            assert not again["changed"], f"{module} again (check={check}): {again['steps']}"
+            assert again["diff"]["before"] == again["diff"]["after"], f"{module} shows a difference and says unchanged"
+        return applied
+
+
+@pytest.fixture(scope="session")
+def collections(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """A path with this checkout in place as ansible_collections/ebpf/lab."""
+    path = tmp_path_factory.mktemp("collections")
+    (path / "ansible_collections/ebpf").mkdir(parents=True)
+    (path / "ansible_collections/ebpf/lab").symlink_to(ROOT)
+    return path
+
+
+@pytest.fixture
+def run_module(collections: pathlib.Path) -> t.Iterator[RunModule]:
+    """Runs modules; afterwards the journal is gone, so that a test never sees what another one left."""
+    yield RunModule(collections)
+    shutil.rmtree(JOURNAL, ignore_errors=True)
+
+
+@pytest.fixture
+def four_runs(run_module: RunModule) -> t.Callable[..., dict[str, t.Any]]:
+    """``four_runs("veth", name="veth1", …)``, see RunModule.four_runs."""
+    return run_module.four_runs
+
+
+@pytest.fixture
+def journal() -> t.Callable[[], dict[str, t.Any]]:
+    """The journal's entries now; empty when there is no journal."""
+
+    def entries() -> dict[str, t.Any]:
+        with contextlib.suppress(FileNotFoundError):
+            return json.loads((JOURNAL / "journal.json").read_text(encoding="utf-8"))["entries"]
+        return {}
+
+    return entries
+
+
+@pytest.fixture
+def sandbox_ns() -> t.Iterator[t.Callable[[], str]]:
+    """Makes throwaway network namespaces with loopback up; returns their names, and deletes them afterwards."""
+    numbers = itertools.count(1)
+    made: list[str] = []
+
+    def make() -> str:
+        name = f"t{os.getpid()}n{next(numbers)}"
+        sh("ip", "netns", "add", name)
+        made.append(name)
+        sh("ip", "-n", name, "link", "set", "lo", "up")
+        return name
+
+    yield make
+    for name in made:
+        sh("ip", "netns", "del", name, check=False)
