@@ -1,0 +1,100 @@
+#!/usr/bin/python
+# Copyright (c) 2026 the ebpf.lab authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: packages
+short_description: Install Debian and Ubuntu packages in one transaction
+version_added: "1.0.0"
+author: the ebpf.lab authors (@ebpf-lab)
+description:
+  - Installs the packages that are missing, all of them in one transaction of apt. A package that is there in any
+    version is left as it is.
+  - The archive's index is read only when something is missing and the index is older than O(cache_valid_time), so a
+    repeated run needs no network.
+  - Unlike M(ansible.builtin.apt) it knows packages that only some releases have (O(optional)), and check mode works
+    on a host whose index was never read.
+options:
+  name:
+    description: Packages that must be there, by their real names (a virtual package is never "there").
+    type: list
+    elements: str
+    required: true
+  optional:
+    description: Packages that are installed where the archive of this release has them.
+    type: list
+    elements: str
+    default: []
+  cache_valid_time:
+    description: Age in seconds up to which the archive's index counts as fresh.
+    type: int
+    default: 86400
+  recommends:
+    description: Whether to install what the packages recommend, too.
+    type: bool
+    default: false
+attributes:
+  check_mode:
+    support: full
+    description: Predicts the change without making it.
+  diff_mode:
+    support: full
+    description: Shows each named package before and after.
+notes:
+  - Packages stay when a lab is taken down.
+seealso:
+  - ref: ansible_collections.ebpf.lab.prerequisites_role
+    description: The role that installs what the lab needs.
+"""
+
+EXAMPLES = r"""
+- name: What the lab's programs are compiled with
+  become: true
+  ebpf.lab.packages:
+    name: [clang, llvm, libbpf-dev]
+    optional:
+      - gcc-multilib # not on arm64
+"""
+
+RETURN = r"""
+steps:
+  description: What was done, or would be done in check mode.
+  returned: always
+  type: list
+  elements: str
+  sample: ["install the packages clang, llvm"]
+versions:
+  description: The installed ones of the named packages, with their versions.
+  returned: always
+  type: dict
+  sample: {"clang": "1:14.0-55.7~deb12u1", "llvm": "1:14.0-55.7~deb12u1"}
+not_offered:
+  description: Those of O(optional) that the archive of this release does not have.
+  returned: always
+  type: list
+  elements: str
+  sample: ["gcc-multilib"]
+"""
+
+from ansible_collections.ebpf.lab.plugins.module_utils._core.converge import run_module
+from ansible_collections.ebpf.lab.plugins.module_utils._tools.apt import DAY
+from ansible_collections.ebpf.lab.plugins.module_utils._tools.packages import Packages
+
+
+def main() -> None:
+    run_module(
+        {
+            "name": {"type": "list", "elements": "str", "required": True},
+            "optional": {"type": "list", "elements": "str", "default": []},
+            "cache_valid_time": {"type": "int", "default": int(DAY)},
+            "recommends": {"type": "bool", "default": False},
+        },
+        Packages.from_params,
+    )
+
+
+if __name__ == "__main__":
+    main()
