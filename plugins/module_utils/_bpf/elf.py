@@ -1,0 +1,116 @@
+# Copyright (c) 2026 the ebpf.lab authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a BPF object file holds: sections, programs, maps, licence. Read by pyelftools."""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import asdict, dataclass
+
+from .._core.errors import LabError
+from .btf import Btf, MapDefinition, map_definitions
+
+EM_BPF = "EM_BPF"
+SHF_EXECINSTR = 0x4
+
+
+@dataclass(frozen=True)
+class ProgramDefinition:
+    """A program in an object: its function's full name, its section and its length in instructions."""
+
+    name: str
+    section: str
+    instructions: int
+
+
+@dataclass(frozen=True)
+class ObjectInfo:
+    """What an object file holds. ``sections`` are those with code or data of the program, in the file's order."""
+
+    sections: tuple[str, ...]
+    programs: tuple[ProgramDefinition, ...]
+    maps: tuple[MapDefinition, ...]
+    licence: str
+
+    def as_dict(self) -> dict[str, t.Any]:
+        """Plain JSON types, for return values and the journal."""
+        return {
+            "sections": list(self.sections),
+            "programs": [asdict(program) for program in self.programs],
+            "maps": [asdict(entry) for entry in self.maps],
+            "licence": self.licence,
+        }
+
+    @classmethod
+    def from_dict(cls, value: t.Mapping[str, t.Any]) -> ObjectInfo:
+        """The inverse of ``as_dict``."""
+        return cls(
+            tuple(value["sections"]),
+            tuple(ProgramDefinition(**program) for program in value["programs"]),
+            tuple(MapDefinition(**entry) for entry in value["maps"]),
+            value["licence"],
+        )
+
+
+def read_object(path: str) -> ObjectInfo:
+    """Read an object file. Raises LabError when it is missing, no BPF object, or pyelftools is not there."""
+    try:
+        # Imported here: a run without a change has no object to read.
+        from elftools.common.exceptions import ELFError
+        from elftools.elf.elffile import ELFFile
+        from elftools.elf.sections import SymbolTableSection
+    except ImportError as error:
+        raise LabError(
+            f"Reading the BPF object {path} needs the Python library pyelftools, which this host's Python has not.",
+            "Install the package python3-pyelftools; the role ebpf.lab.prerequisites does it.",
+        ) from error
+    try:
+        with open(path, "rb") as file:
+            elf = ELFFile(file)
+            if elf["e_machine"] != EM_BPF:
+                raise LabError(
+                    f"{path} is an ELF file for {elf['e_machine']}, not for BPF.",
+                    "Compile it with clang -target bpf, for example by ebpf.lab.bpf_object.",
+                )
+            sections = list(elf.iter_sections())
+            code = {
+                number: section.name
+                for number, section in enumerate(sections)
+                if section["sh_type"] == "SHT_PROGBITS" and section["sh_flags"] & SHF_EXECINSTR and section["sh_size"]
+            }
+            # libbpf: functions in .text are called by programs, unless there is nothing else.
+            entries = {number: name for number, name in code.items() if name != ".text"} or code
+            programs, legacy = [], []
+            for table in sections:
+                if not isinstance(table, SymbolTableSection):
+                    continue
+                for symbol in table.iter_symbols():
+                    where = symbol["st_shndx"]
+                    if not isinstance(where, int):
+                        continue
+                    if symbol["st_info"]["type"] == "STT_FUNC" and where in entries:
+                        programs.append(ProgramDefinition(symbol.name, entries[where], symbol["st_size"] // 8))
+                    elif sections[where].name == "maps" and symbol["st_info"]["type"] == "STT_OBJECT":
+                        legacy.append(MapDefinition(symbol.name, legacy=True))
+            licence = elf.get_section_by_name("license")
+            btf = elf.get_section_by_name(".BTF")
+            return ObjectInfo(
+                sections=tuple(
+                    section.name
+                    for section in sections
+                    if section["sh_type"] in ("SHT_PROGBITS", "SHT_NOBITS")
+                    and section["sh_size"]
+                    and not section.name.startswith((".debug", ".BTF"))
+                ),
+                programs=tuple(programs),
+                maps=tuple((map_definitions(Btf(btf.data())) if btf is not None else []) + legacy),
+                licence=licence.data().split(b"\0")[0].decode(errors="replace") if licence is not None else "",
+            )
+    except OSError as error:
+        raise LabError(f"The BPF object {path} cannot be read: {error.strerror}.", "Compile it first.") from error
+    except (ELFError, UnicodeDecodeError) as error:
+        raise LabError(
+            f"{path} is not an ELF object file: {error}.",
+            "Compile it with clang -target bpf, for example by ebpf.lab.bpf_object.",
+        ) from error

@@ -1,0 +1,197 @@
+# Copyright (c) 2026 the ebpf.lab authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Folders that the lab makes, on disk and on bpffs, and the bpffs mount itself: made when missing, gone when empty."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import typing as t
+from dataclasses import dataclass
+
+from .._core.errors import BadInput, KernelRefused, LabError
+from .._core.host import Host
+from .._core.plan import Note, Step
+
+MOUNT = "/sys/fs/bpf"
+MAGIC = 0xCAFE4A11  # BPF_FS_MAGIC, linux/magic.h
+# The kernel itself puts these into the root of each new bpffs when it has BPF_PRELOAD.
+PRELOADED = frozenset({"progs.debug", "maps.debug"})
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def is_bpffs(path: str) -> bool:
+    """Whether ``path`` exists and lies on a bpffs (statfs(2))."""
+    buffer = ctypes.create_string_buffer(256)
+    if _libc.statfs(os.fsencode(path), buffer) != 0:
+        return False
+    return ctypes.c_uint32.from_buffer(buffer).value == MAGIC or ctypes.c_ulong.from_buffer(buffer).value == MAGIC
+
+
+def nearest(path: str) -> str:
+    """``path`` or the nearest folder above it that exists."""
+    while not os.path.lexists(path):
+        path = os.path.dirname(path)
+    return path
+
+
+def check_pin_path(option: str, path: str) -> str:
+    """A folder or pin below a bpffs, normalised. Raises BadInput; looks at the text only."""
+    right = f"give an absolute path below {MOUNT} such as {MOUNT}/ebpf"
+    if not path.startswith("/"):
+        raise BadInput(option, path, "is not an absolute path", right)
+    normal = os.path.normpath(path)
+    if normal in (MOUNT, "/"):
+        raise BadInput(option, path, "is the root of the file system itself, which belongs to everybody", right)
+    if "." in normal:
+        raise BadInput(option, path, "holds a dot, which bpffs reserves for the kernel", right)
+    return normal
+
+
+@dataclass(frozen=True)
+class MountBpffs(Step):
+    """Mount a bpffs at its usual place."""
+
+    path: str = MOUNT
+
+    def title(self) -> str:
+        return f"mount bpffs at {self.path}"
+
+    def apply(self, host: Host) -> None:
+        if is_bpffs(self.path):
+            return
+        result = _libc.mount(b"bpf", os.fsencode(self.path), b"bpf", ctypes.c_ulong(0), b"mode=0700")
+        if result != 0:
+            raise KernelRefused(
+                self.title(), ctypes.get_errno(), fix="The kernel needs CONFIG_BPF_SYSCALL, and the caller root."
+            )
+        host.kept["made", self.path] = True
+
+    def undo(self, host: Host) -> None:
+        if host.kept.get(("made", self.path)) and not _held(self.path):
+            _unmount(self.path)
+            del host.kept["made", self.path]
+
+    def notes(self) -> tuple[Note, ...]:
+        return (Note("claim", f"mount:{self.path}"),)
+
+
+@dataclass(frozen=True)
+class MakeFolder(Step):
+    """Make one folder. ``volatile``: a reboot takes it away (bpffs)."""
+
+    path: str
+    volatile: bool = True
+
+    def title(self) -> str:
+        return f"make the folder {self.path}"
+
+    def apply(self, host: Host) -> None:
+        try:
+            os.mkdir(self.path, 0o700 if self.volatile else 0o755)
+        except FileExistsError:
+            return
+        except OSError as error:
+            raise LabError(f"{self.title()}: {error.strerror}.") from error
+        host.kept["made", self.path] = True
+
+    def undo(self, host: Host) -> None:
+        if host.kept.get(("made", self.path)):
+            with contextlib.suppress(OSError):  # another part of the same run still has something in it
+                os.rmdir(self.path)
+                del host.kept["made", self.path]
+
+    def notes(self) -> tuple[Note, ...]:
+        return (Note("claim", f"dir:{self.path}", volatile=self.volatile),)
+
+
+def making(path: str, exists: t.Collection[str], *, volatile: bool = True) -> tuple[Step, ...]:
+    """The steps that make ``path`` and what is missing above it; ``exists`` are those folders above that are there."""
+    missing = []
+    while path not in exists and path != "/":
+        missing.append(MakeFolder(path, volatile))
+        path = os.path.dirname(path)
+    return tuple(reversed(missing))
+
+
+def existing(path: str) -> frozenset[str]:
+    """``path`` and the folders above it, as far as they exist."""
+    found = set()
+    while path != "/":
+        if os.path.isdir(path):
+            found.add(path)
+        path = os.path.dirname(path)
+    return frozenset(found)
+
+
+def _held(path: str) -> bool:
+    try:
+        return bool(set(os.listdir(path)) - PRELOADED)
+    except OSError:
+        return True
+
+
+def _unmount(path: str) -> None:
+    if _libc.umount2(os.fsencode(path), 0) != 0:
+        raise KernelRefused(f"unmount the bpffs at {path}", ctypes.get_errno())
+
+
+def ours_and_empty(host: Host, path: str) -> tuple[str, ...]:
+    """The claimed folders and the claimed mount at ``path`` and above that hold nothing but each other, inner first."""
+    found: list[str] = []
+    while path != "/":
+        if host.journal.claimed(f"dir:{path}") and os.path.isdir(path):
+            if set(os.listdir(path)) - {os.path.basename(inner) for inner in found[-1:]}:
+                break
+            found.append(path)
+        elif host.journal.claimed(f"mount:{path}") and is_bpffs(path):
+            if not set(os.listdir(path)) - PRELOADED - {os.path.basename(inner) for inner in found[-1:]}:
+                found.append(path)
+            break
+        elif os.path.isdir(path):
+            break
+        path = os.path.dirname(path)
+    return tuple(found)
+
+
+def sweep(host: Host, path: str) -> None:
+    """Remove what ``ours_and_empty`` finds: called after the last thing in a folder was removed."""
+    for folder in ours_and_empty(host, path):
+        mounted = host.journal.claimed(f"mount:{folder}") is not None
+        if mounted:
+            _unmount(folder)
+        else:
+            try:
+                os.rmdir(folder)
+            except OSError as error:
+                raise LabError(f"remove the folder {folder}: {error.strerror}.") from error
+        host.kept.setdefault(("swept", path), []).append((folder, mounted))
+        host.journal.write([Note("release", f"{'mount' if mounted else 'dir'}:{folder}")])
+
+
+def unsweep(host: Host, path: str) -> None:
+    """Take ``sweep`` back, outermost first. The journal is put back by whoever undoes the run."""
+    for folder, mounted in reversed(host.kept.pop(("swept", path), [])):
+        if mounted:
+            MountBpffs(folder).apply(host)
+        else:
+            os.makedirs(folder, 0o700, exist_ok=True)
+
+
+@dataclass(frozen=True)
+class Sweep(Step):
+    """Remove the empty folders and the mount that we made and that somebody else has emptied."""
+
+    path: str
+
+    def title(self) -> str:
+        return f"remove what is empty and ours at {self.path}"
+
+    def apply(self, host: Host) -> None:
+        sweep(host, self.path)
+
+    def undo(self, host: Host) -> None:
+        unsweep(host, self.path)

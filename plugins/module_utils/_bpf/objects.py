@@ -1,0 +1,353 @@
+# Copyright (c) 2026 the ebpf.lab authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The BPF object as a resource: compiled when its source, headers, flags or compiler are not those it was made from.
+
+The record of a build (what it was made from, what it holds) is the value of the journal's claim on the object file:
+it goes with the object, and a run without a change reads it instead of the object.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import os
+import shutil
+import tempfile
+import typing as t
+from dataclasses import dataclass
+
+from .._core.errors import BadInput, LabError, Refused
+from .._core.host import Host
+from .._core.plan import Note, Plan, Step
+from . import compiler
+from .compiler import Recipe
+from .elf import ObjectInfo, read_object
+from .folders import Sweep, existing, making, ours_and_empty, sweep, unsweep
+
+KEPT_BYTES = 4 << 20  # of a foreign file that is replaced: more does not belong in the journal
+
+
+def sha256_of(path: str) -> t.Optional[str]:
+    """The SHA-256 of a file in hexadecimal; None when there is no such file. Raises LabError."""
+    try:
+        with open(path, "rb") as file:
+            return hashlib.sha256(file.read()).hexdigest()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise LabError(f"{path} cannot be read: {error.strerror}.") from error
+
+
+def info_of(host: Host, path: str, digest: str) -> ObjectInfo:
+    """What the object file with this digest holds: from its build record when there is one, else from the file."""
+    claim = host.journal.claimed(f"file:{path}")
+    if claim is not None and claim.value and claim.value["sha256"] == digest:
+        return ObjectInfo.from_dict(claim.value["info"])
+    return read_object(path)
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """All that decides what an object holds. Digests are SHA-256; ``headers`` is None before the first build."""
+
+    source: str
+    source_sha256: t.Optional[str]
+    method: str
+    flags: tuple[str, ...]
+    include_paths: tuple[str, ...]
+    compiler: str
+    headers: t.Optional[tuple[tuple[str, t.Optional[str]], ...]]
+
+    def summary(self) -> dict[str, t.Any]:
+        """For the diff: the headers as one digest."""
+        headers = None if self.headers is None else hashlib.sha256(repr(self.headers).encode()).hexdigest()
+        return {
+            "source": self.source,
+            "source_sha256": self.source_sha256,
+            "method": self.method,
+            "flags": list(self.flags),
+            "include_paths": list(self.include_paths),
+            "compiler": self.compiler,
+            **({} if headers is None else {"headers_sha256": headers}),
+        }
+
+
+@dataclass(frozen=True)
+class ObjectState:
+    """What is at ``dest``: its digest (None: nothing), the inputs it was made from, and the inputs as they are now.
+
+    ``record`` is the build's record; ``folders`` those above that exist; ``empty`` those of ours that hold nothing.
+    ``restorable``: the journal has a foreign file to put back. ``foreign`` is the content, in base64, of a file at
+    ``dest`` that is not ours.
+    """
+
+    digest: t.Optional[str]
+    claimed: bool
+    made_from: t.Optional[Inputs]
+    inputs: t.Optional[Inputs]
+    folders: frozenset[str]
+    record: t.Optional[dict[str, t.Any]] = None
+    empty: tuple[str, ...] = ()
+    restorable: bool = False
+    foreign: t.Optional[str] = None
+
+    @property
+    def intact(self) -> bool:
+        """Whether the file is the one that the record is about."""
+        return self.record is not None and self.digest == self.record["sha256"]
+
+    def describe(self) -> dict[str, t.Any]:
+        """For the diff."""
+        if self.digest is None:
+            return {"state": "absent"}
+        if not self.intact or self.made_from is None:
+            return {"state": "present", "made_from": "another file" if self.claimed else "not known"}
+        return {"state": "present", "made_from": self.made_from.summary()}
+
+
+@dataclass(frozen=True)
+class CompileObject(Step):
+    """Compile to a temporary file beside the object and rename it over: a reader never sees half an object."""
+
+    dest: str
+    recipe: Recipe
+    replaces: bool
+    disassemble: t.Optional[str] = None
+    foreign: t.Optional[str] = None
+
+    def title(self) -> str:
+        return f"compile {self.recipe.source} to {self.dest}"
+
+    def apply(self, host: Host) -> None:
+        folder = tempfile.mkdtemp(prefix=".ebpf-lab-", dir=os.path.dirname(self.dest))
+        try:
+            if not os.path.isfile(self.recipe.source):
+                raise LabError(
+                    f"src: there is no file {self.recipe.source} on this host.", "Copy the C source there first."
+                )
+            tools = compiler.identity(host.runner, self.recipe.tools())
+            digest = sha256_of(self.recipe.source)
+            built, headers, said = compiler.compile_object(host.runner, self.recipe, folder)
+            info = read_object(built)
+            record = {
+                "sha256": sha256_of(built),
+                "info": info.as_dict(),
+                "diagnostics": said,
+                "tools": tools,
+                "compiler": compiler.version(host.runner, self.recipe.tools()),
+                "source": self.recipe.source,
+                "source_sha256": digest,
+                "method": self.recipe.method,
+                "flags": list(self.recipe.flags),
+                "include_paths": list(self.recipe.include_paths),
+                "headers": [[path, sha256_of(path)] for path in sorted(set(headers))],
+                "disassembly": {},
+            }
+            if self.disassemble is not None:
+                record["disassembly"] = {
+                    self.disassemble: compiler.disassemble(host.runner, built, self.disassemble)
+                }
+            os.chmod(built, 0o644)
+            with contextlib.suppress(FileNotFoundError), open(self.dest, "rb") as file:
+                host.kept["replaced", self.dest] = file.read()
+            os.replace(built, self.dest)
+            host.journal.write([Note("claim", f"file:{self.dest}", record, volatile=False)])
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def undo(self, host: Host) -> None:
+        put_back(self.dest, host.kept.pop(("replaced", self.dest), None))
+
+    def notes(self) -> tuple[Note, ...]:
+        claim = () if self.replaces and self.foreign is None else (
+            Note("claim", f"file:{self.dest}", None, volatile=False),
+        )
+        if self.foreign is None:
+            return claim
+        return (Note("save", f"file:{self.dest}", self.foreign, volatile=False), *claim)
+
+
+@dataclass(frozen=True)
+class RemoveObject(Step):
+    """Remove an object that we made, and the folders that we made for it; put back the file that it replaced."""
+
+    dest: str
+
+    def title(self) -> str:
+        return f"remove {self.dest}"
+
+    def apply(self, host: Host) -> None:
+        saved = host.journal.saved(f"file:{self.dest}")
+        try:
+            with contextlib.suppress(FileNotFoundError):
+                with open(self.dest, "rb") as file:
+                    host.kept["replaced", self.dest] = file.read()
+            put_back(self.dest, base64.b64decode(saved.saved) if saved is not None else None)
+        except OSError as error:
+            raise LabError(f"{self.title()}: {error.strerror}.") from error
+        sweep(host, os.path.dirname(self.dest))
+
+    def undo(self, host: Host) -> None:
+        unsweep(host, os.path.dirname(self.dest))
+        put_back(self.dest, host.kept.pop(("replaced", self.dest), None))
+
+    def notes(self) -> tuple[Note, ...]:
+        return (Note("release", f"file:{self.dest}"),)
+
+
+def _content(path: str) -> t.Optional[str]:
+    """A foreign file in base64, for the journal; None when there is none. Raises Refused when it is too big."""
+    try:
+        with open(path, "rb") as file:
+            content = file.read(KEPT_BYTES + 1)
+    except FileNotFoundError:
+        return None
+    if len(content) > KEPT_BYTES:
+        raise Refused(f"dest: {path} is there, and is too big to be kept in the journal.", "Move it away by hand.")
+    return base64.b64encode(content).decode("ascii")
+
+
+def put_back(path: str, content: t.Optional[bytes]) -> None:
+    """Make the file hold ``content`` by a rename; None removes it."""
+    if content is None:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+        return
+    handle, temporary = tempfile.mkstemp(prefix=".ebpf-lab-", dir=os.path.dirname(path))
+    with os.fdopen(handle, "wb") as file:
+        file.write(content)
+    os.chmod(temporary, 0o644)
+    os.replace(temporary, path)
+
+
+@dataclass(frozen=True)
+class ObjectResource:
+    """An object file at ``dest`` made by ``recipe``; ``present`` False: none of ours there.
+
+    ``disassemble`` names a section whose instructions are returned. ``overwrite``: a file that we did not make may
+    be replaced; the journal keeps it.
+    """
+
+    dest: str
+    recipe: t.Optional[Recipe]
+    present: bool = True
+    disassemble: t.Optional[str] = None
+    overwrite: bool = False
+
+    @classmethod
+    def from_params(cls, params: t.Mapping[str, t.Any]) -> ObjectResource:
+        """From the parameters of ``bpf_object``. Raises BadInput."""
+        present = params.get("state", "present") == "present"
+        for option in ("src", "dest"):
+            value = params.get(option)
+            if value is not None and not value.startswith("/"):
+                raise BadInput(option, value, "is not an absolute path", "give one, such as /opt/lab/xdp_pass.c")
+        for path in params.get("include_paths") or ():
+            if not path.startswith("/"):
+                raise BadInput("include_paths", path, "is not an absolute path", "give one, such as /usr/include")
+        source, dest = params.get("src"), os.path.normpath(params["dest"])
+        if present and not source:
+            raise BadInput("src", source, "names no source", "say which C file to compile")
+        if present and os.path.normpath(source) == dest:
+            raise BadInput("dest", dest, "is the source itself", "name the object file, such as xdp_pass.o")
+        flags = params.get("flags")
+        recipe = Recipe(
+            os.path.normpath(source),
+            params.get("method") or "direct",
+            compiler.FLAGS if flags is None else tuple(flags),
+            tuple(params.get("include_paths") or ()),
+        ) if present else None
+        return cls(dest, recipe, present, params.get("disassemble"), bool(params.get("overwrite")))
+
+    def observe(self, host: Host) -> ObjectState:
+        """Digests of the object, its source and the headers it was made from; the compiler's version."""
+        claim = host.journal.claimed(f"file:{self.dest}")
+        record = claim.value if claim is not None else None
+        folder = os.path.dirname(self.dest)
+        made_from = None
+        if record:
+            made_from = Inputs(
+                record["source"],
+                record["source_sha256"],
+                record["method"],
+                tuple(record["flags"]),
+                tuple(record["include_paths"]),
+                record["compiler"],
+                tuple((path, digest) for path, digest in record["headers"]),
+            )
+        return ObjectState(
+            digest=sha256_of(self.dest),
+            claimed=claim is not None,
+            made_from=made_from,
+            inputs=self._inputs(host, record) if self.recipe is not None else None,
+            folders=existing(folder),
+            record=record,
+            empty=ours_and_empty(host, folder),
+            restorable=host.journal.saved(f"file:{self.dest}") is not None,
+            foreign=_content(self.dest) if claim is None and self.overwrite and self.present else None,
+        )
+
+    def _inputs(self, host: Host, record: t.Optional[dict[str, t.Any]]) -> Inputs:
+        recipe = t.cast(Recipe, self.recipe)
+        tools = compiler.identity(host.runner, recipe.tools())
+        # Asking clang for its version costs more than all the rest: the record knows it for these very files.
+        known = record is not None and record["tools"] == tools
+        return Inputs(
+            recipe.source,
+            sha256_of(recipe.source),
+            recipe.method,
+            recipe.flags,
+            recipe.include_paths,
+            record["compiler"] if record is not None and known else compiler.version(host.runner, recipe.tools()),
+            tuple((path, sha256_of(path)) for path, _old in record["headers"]) if record else None,
+        )
+
+    def plan(self, now: ObjectState) -> Plan:
+        """Compile when anything that the object is made from differs, or the object is not what was made."""
+        if not self.present:
+            return self._plan_absent(now)
+        recipe, inputs = t.cast(Recipe, self.recipe), t.cast(Inputs, now.inputs)
+        if now.intact and now.made_from == inputs:
+            return Plan(before=now.describe(), after=now.describe())
+        foreign = now.digest is not None and not now.claimed
+        if foreign and not self.overwrite:
+            raise Refused(
+                f"dest: {self.dest} is there and was not made by the lab.",
+                "Choose another dest, or say overwrite: true; state: absent then puts the old file back.",
+            )
+        warnings = ()
+        if inputs.source_sha256 is None:
+            warnings = (f"src: {recipe.source} is not there yet; the run needs it.",)
+        steps = (
+            *making(os.path.dirname(self.dest), now.folders, volatile=False),
+            CompileObject(self.dest, recipe, now.claimed, self.disassemble, now.foreign),
+        )
+        after = {"state": "present", "made_from": inputs.summary()}
+        return Plan(before=now.describe(), after=after, steps=steps, warnings=warnings)
+
+    def _plan_absent(self, now: ObjectState) -> Plan:
+        if now.claimed:
+            after = {"state": "as it was before the lab" if now.restorable else "absent"}
+            return Plan(before=now.describe(), after=after, steps=(RemoveObject(self.dest),))
+        warnings = ()
+        if now.digest is not None:
+            warnings = (f"dest: {self.dest} was not made by the lab and stays.",)
+        steps: tuple[Step, ...] = (Sweep(os.path.dirname(self.dest)),) if now.empty else ()
+        return Plan(before=now.describe(), after=now.describe(), steps=steps, warnings=warnings)
+
+    def facts(self, host: Host, now: ObjectState) -> dict[str, t.Any]:
+        """What the object holds, as the module returns it."""
+        result: dict[str, t.Any] = {"dest": self.dest}
+        if now.record is None or not now.intact or not self.present:
+            return result
+        result.update(now.record["info"], sha256=now.digest, compiler=now.record["compiler"])
+        result["diagnostics"] = now.record["diagnostics"]
+        result["headers"] = [path for path, _digest in now.record["headers"]]
+        if self.disassemble is not None:
+            lines = now.record["disassembly"].get(self.disassemble)
+            if lines is None:
+                lines = compiler.disassemble(host.runner, self.dest, self.disassemble)
+            result["disassembly"] = lines
+        return result
