@@ -84,7 +84,9 @@ def _run(host: Host, plan: Plan) -> None:
             elif undone:
                 error.fix = f"{error.fix} What this run had changed before was taken back.".lstrip()
         raise
-    host.journal.write(note for note in notes if note.action == "release")
+    # A key that is released and claimed again (a link made anew) stays claimed: its last note counts.
+    last = {note.key: note for note in notes}
+    host.journal.write(note for note in last.values() if note.action == "release")
 
 
 def run_module(

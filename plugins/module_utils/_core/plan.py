@@ -84,6 +84,22 @@ class GroupFailed(Exception):
 
 
 @dataclass(frozen=True)
+class Forget(Step):
+    """Not a change of the kernel: what the journal holds under ``key`` is over, because the thing is gone or restored."""
+
+    key: str
+
+    def title(self) -> str:
+        return f"forget the journal's entry {self.key}"
+
+    def apply(self, host: Host) -> None:
+        pass
+
+    def notes(self) -> tuple[Note, ...]:
+        return (Note("release", self.key),)
+
+
+@dataclass(frozen=True)
 class Plan:
     """What is, what will be, and the steps between. ``before`` and ``after`` are plain JSON types: they are the diff.
 

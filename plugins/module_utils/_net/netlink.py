@@ -3,8 +3,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """One rtnetlink socket in one namespace: requests sent in batches, dumps, and the kernel's words on refusal.
 
-pyroute2 encodes and decodes the messages. Its sockets are not used: they wait for each answer before the next request
-and are set up anew for each namespace, which costs several times what the kernel does.
+pyroute2 encodes the requests. Its sockets are not used: they wait for each answer before the next request and are set
+up anew for each namespace, which costs several times what the kernel does. Dumps are read with the few lines of
+``attributes``, 15 times cheaper than decoding all of each object when three of its fifty attributes are wanted; so a
+run that changes nothing need not import pyroute2 at all.
 """
 
 from __future__ import annotations
@@ -25,9 +27,8 @@ NLM_F_DUMP_INTR, NLM_F_ACK_TLVS = 0x010, 0x200
 NLMSG_ERROR, NLMSG_DONE = 2, 3
 NLMSGERR_ATTR_MSG = 1
 HEADER = struct.Struct("=IHHII")  # length, type, flags, sequence, port: netlink(7)
-BATCH_MESSAGES = 256
-BATCH_BYTES = 60_000
-BUFFER = 4 << 20  # acks queue up while a batch is being worked off
+BATCH = 128  # requests in one send
+BUFFER = 4 << 20  # bytes; the acks queue up while a batch is being worked off
 
 
 class Encodable(t.Protocol):
@@ -73,31 +74,17 @@ class Netlink:
     def request(self, messages: t.Sequence[Encodable]) -> list[Answer]:
         """Send requests in as few system calls as fit; one answer each, in order. A refusal does not stop the rest."""
         answers: list[Answer] = []
-        for batch in self._batches(messages):
+        for start in range(0, len(messages), BATCH):
+            batch = [self._encoded(message, NLM_F_REQUEST | NLM_F_ACK) for message in messages[start : start + BATCH]]
             first = self._sequence - len(batch) + 1
             self._socket.send(b"".join(batch))
             found: dict[int, Answer] = {}
             while len(found) < len(batch):
-                for kind, _flags, sequence, body in self._receive():
+                for kind, flags, sequence, body in self._receive():
                     if kind == NLMSG_ERROR and sequence >= first:
-                        found[sequence] = _answer(_flags, body)
-            answers.extend(found[first + place] for place in range(len(batch)))
+                        found[sequence] = _answer(flags, body)
+            answers.extend(found[sequence] for sequence in sorted(found))
         return answers
-
-    def _batches(self, messages: t.Sequence[Encodable]) -> t.Iterator[list[bytes]]:
-        batch: list[bytes] = []
-        size = 0
-        for message in messages:
-            data = self._encoded(message, NLM_F_REQUEST | NLM_F_ACK)
-            if batch and (len(batch) >= BATCH_MESSAGES or size + len(data) > BATCH_BYTES):
-                self._sequence -= 1  # the caller counts back from the last one of this batch
-                yield batch
-                self._sequence += 1
-                batch, size = [], 0
-            batch.append(data)
-            size += len(data)
-        if batch:
-            yield batch
 
     def _encoded(self, message: Encodable, flags: int) -> bytes:
         self._sequence += 1
@@ -107,45 +94,48 @@ class Netlink:
         message.encode()
         return bytes(message.data)
 
-    def get(self, message: Encodable) -> t.Optional[tuple[int, bytes]]:
-        """One object: its message type and body, or None when there is none such. Raises KernelRefused."""
-        self._socket.send(self._encoded(message, NLM_F_REQUEST))
+    def get(self, kind: int, body: bytes) -> t.Optional[bytes]:
+        """One object: the answer's body, or None when there is none such. Raises KernelRefused."""
+        self._send_raw(kind, body, NLM_F_REQUEST)
         while True:
-            for kind, flags, sequence, body in self._receive():
+            for answer_kind, flags, sequence, answer_body in self._receive():
                 if sequence != self._sequence:
                     continue
-                if kind == NLMSG_ERROR:
-                    answer = _answer(flags, body)
-                    if answer.error in (errno.ENODEV, errno.ENOENT):
-                        return None
-                    raise KernelRefused("ask for one object", answer.error, answer.said)
-                return kind, body
+                if answer_kind != NLMSG_ERROR:
+                    return answer_body
+                answer = _answer(flags, answer_body)
+                if answer.error in (errno.ENODEV, errno.ENOENT):
+                    return None
+                raise KernelRefused("ask for one object", answer.error, answer.said)
 
-    def dump(self, message: Encodable) -> list[bytes]:
-        """All objects that the request asks for: the bodies of the answers, without their netlink headers.
+    def dump(self, kind: int, body: bytes) -> list[bytes]:
+        """All objects that a request of type ``kind`` asks for: the answers' bodies, without their netlink headers.
 
         A dump that the kernel marks as interrupted by a change is asked for again.
         """
         for _attempt in range(10):
-            data = self._encoded(message, NLM_F_REQUEST | NLM_F_DUMP)
-            self._socket.send(data)
+            self._send_raw(kind, body, NLM_F_REQUEST | NLM_F_DUMP)
             bodies: list[bytes] = []
             interrupted = done = False
             while not done:
-                for kind, flags, sequence, body in self._receive():
+                for answer_kind, flags, sequence, answer_body in self._receive():
                     if sequence != self._sequence:
                         continue
                     interrupted = interrupted or bool(flags & NLM_F_DUMP_INTR)
-                    if kind == NLMSG_DONE:
+                    if answer_kind == NLMSG_DONE:
                         done = True
-                    elif kind == NLMSG_ERROR:
-                        answer = _answer(flags, body)
+                    elif answer_kind == NLMSG_ERROR:
+                        answer = _answer(flags, answer_body)
                         raise KernelRefused("list objects", answer.error, answer.said)
                     else:
-                        bodies.append(body)
+                        bodies.append(answer_body)
             if not interrupted:
                 return bodies
         raise KernelRefused("list objects", errno.EINTR, "the objects changed during each of ten tries")
+
+    def _send_raw(self, kind: int, body: bytes, flags: int) -> None:
+        self._sequence += 1
+        self._socket.send(HEADER.pack(HEADER.size + len(body), kind, flags, self._sequence, 0) + body)
 
     def _receive(self) -> t.Iterator[tuple[int, int, int, bytes]]:
         data = self._socket.recv(1 << 20)

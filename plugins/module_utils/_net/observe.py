@@ -1,0 +1,150 @@
+# Copyright (c) 2026 the ebpf.lab authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""See the named part of a host's network: a few dumps a namespace, no process, nothing written."""
+
+from __future__ import annotations
+
+import os
+import typing as t
+from collections import defaultdict
+
+from .._core.errors import KernelRefused
+from .._core.host import Host
+from . import netns
+from .links import Link, addresses, links, namespace_id, neighbours, routes
+from .state import Interface, Now, Ref, Route, Want, from_saved, sysctl_key
+
+SYSCTL = "/proc/sys/net"
+
+
+def observe(host: Host, want: Want) -> Now:
+    """The state of what ``want`` names, and of nothing else. Raises KernelRefused when a dump fails."""
+    named = sorted({*want.namespaces, *(interface.netns for interface in want.interfaces if interface.netns)})
+    kinds = {name: netns.kind(name) for name in named}
+    wanted_in: dict[str, list[Interface]] = defaultdict(list)
+    for interface in want.interfaces:
+        wanted_in[interface.netns].append(interface)
+    all_links: dict[str, dict[str, Link]] = {}
+    for name in ["", *named] if wanted_in[""] else named:
+        if not name or kinds[name] == "present":
+            host.forget_netlink(name)  # a name may stand for another namespace than a moment ago
+            all_links[name] = links(host.netlink(name))
+    interfaces: dict[Ref, Interface] = {}
+    for name, seen in all_links.items():
+        interfaces.update(_interfaces(host, name, seen, wanted_in[name], all_links))
+    journal = host.journal.entries
+    return Now(
+        namespaces=kinds,
+        loopback=frozenset(name for name, seen in all_links.items() if "lo" in seen and seen["lo"].up),
+        interfaces=interfaces,
+        sysctls={
+            name: read_sysctls(name, (path for path, _value in wanted))
+            for name, wanted in want.sysctls.items()
+            if kinds.get(name) == "present" and wanted
+        },
+        claimed=frozenset(key for key, entry in journal.items() if entry.claimed),
+        saved={
+            key: from_saved(entry.saved)
+            for key, entry in journal.items()
+            if entry.has_saved and key.startswith("link:")
+        },
+        saved_sysctls={
+            name: frozenset(
+                (path, journal[sysctl_key(name, path)].saved)
+                for path, _value in wanted
+                if sysctl_key(name, path) in journal
+            )
+            for name, wanted in want.sysctls.items()
+        },
+        folder=netns.folder_is_mount(),
+        others=frozenset(os.listdir(netns.FOLDER)) - set(named) if os.path.isdir(netns.FOLDER) else frozenset(),
+    )
+
+
+def _interfaces(
+    host: Host, name: str, seen: dict[str, Link], wanted: list[Interface], all_links: dict[str, dict[str, Link]]
+) -> dict[Ref, Interface]:
+    """The wanted interfaces that are there in one namespace."""
+    here = [interface for interface in wanted if interface.name in seen]
+    if not here:
+        return {}
+    netlink = host.netlink(name)
+    by_index = {link.index: link.name for link in seen.values()}
+    held_addresses: dict[int, set[str]] = defaultdict(set)
+    for address in addresses(netlink):
+        # The kernel gives each IPv6 link its fe80:: address by itself: that is nobody's wish and nobody's drift.
+        if not address.link_local or address.text in _wanted_addresses(here):
+            held_addresses[address.index].add(address.text)
+    held_routes: dict[int, set[Route]] = defaultdict(set)
+    implied: dict[int, set[Route]] = defaultdict(set)
+    for route in routes(netlink):
+        (implied if route.kernel else held_routes)[route.index].add(Route(route.to, route.via, route.metric))
+    held_neighbours: dict[int, set[tuple[str, str]]] = defaultdict(set)
+    if any(interface.neighbours or interface.exclusive for interface in here):
+        for index, address_text, mac in neighbours(netlink):
+            held_neighbours[index].add((address_text, mac))
+    paths = [path for interface in here for path, _value in interface.sysctls]
+    values = dict(read_sysctls(name, paths))
+    found: dict[Ref, Interface] = {}
+    for interface in here:
+        link = seen[interface.name]
+        found[interface.ref] = Interface(
+            netns=name,
+            name=link.name,
+            kind=link.kind,
+            up=link.up,
+            mtu=link.mtu,
+            mac=link.mac,
+            peer=_peer(host, interface, link, all_links) if link.kind == "veth" else None,
+            master=by_index.get(link.master, "") if link.master else "",
+            parent=by_index.get(link.peer_index) if link.kind == "vlan" and link.peer_nsid is None else None,
+            vlan=link.vlan,
+            addresses=frozenset(held_addresses[link.index]),
+            routes=frozenset(held_routes[link.index]),
+            implied=frozenset(implied[link.index]),
+            neighbours=frozenset(held_neighbours[link.index]),
+            sysctls=frozenset((path, values[path]) for path, _value in interface.sysctls if path in values),
+        )
+    return found
+
+
+def _wanted_addresses(interfaces: list[Interface]) -> set[str]:
+    return {address for interface in interfaces for address in interface.addresses}
+
+
+def _peer(host: Host, wanted: Interface, link: Link, all_links: dict[str, dict[str, Link]]) -> t.Optional[Ref]:
+    """The other end, when it is where it is wanted; None when it is anywhere else.
+
+    A link names its peer by index and by the number that its namespace has for the other one, so an equal index in a
+    wrong namespace is no proof.
+    """
+    if wanted.peer is None or wanted.peer[0] not in all_links:
+        return None
+    peer = all_links[wanted.peer[0]].get(wanted.peer[1])
+    if peer is None or peer.index != link.peer_index:
+        return None
+    if wanted.peer[0] == wanted.netns:
+        return wanted.peer if link.peer_nsid is None else None
+    if link.peer_nsid is None or link.peer_nsid != namespace_id(host.netlink(wanted.netns), wanted.peer[0]):
+        return None
+    return wanted.peer
+
+
+def read_sysctls(name: str, paths: t.Iterable[str]) -> frozenset[tuple[str, str]]:
+    """Path and value of those keys below /proc/sys/net that there are in a namespace."""
+    wanted = list(paths)
+
+    def read() -> frozenset[tuple[str, str]]:
+        found = set()
+        for path in wanted:
+            try:
+                with open(os.path.join(SYSCTL, path), encoding="ascii") as file:
+                    found.add((path, " ".join(file.read().split())))
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                raise KernelRefused(f"read the sysctl net/{path}", error.errno or 0) from error
+        return frozenset(found)
+
+    return netns.in_netns(name, read) if wanted else frozenset()

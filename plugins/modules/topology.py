@@ -1,0 +1,449 @@
+#!/usr/bin/python
+# Copyright (c) 2026 the ebpf.lab authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: topology
+short_description: Converge a whole lab network in one call
+version_added: 1.0.0
+author: the ebpf.lab authors (@ebpf-lab)
+description:
+  - Makes sure that namespaces, veth pairs, bridges and VLANs exist, with addresses, routes, permanent neighbours and
+    sysctls, all in one plan over one netlink conversation for each namespace.
+  - Repairs what drifted and touches nothing that is not named.
+options:
+  namespaces:
+    description: The network namespaces to make.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: The namespace's name.
+        type: str
+        required: true
+      sysctls:
+        description: Its sysctls, by their full name such as C(net.ipv4.ip_forward).
+        type: dict
+        default: {}
+  bridges:
+    description: Bridges. Their ports are the interfaces that name them as C(master).
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: The name of the bridge, 1 to 15 bytes.
+        type: str
+        required: true
+      netns:
+        description:
+          - The network namespace that it is in, by name or as the absolute path of its file.
+          - Empty is the namespace that the module runs in.
+        type: str
+        default: ""
+      up:
+        description: Whether the link is up.
+        type: bool
+        default: true
+      mtu:
+        description: The MTU in bytes. Without it, it is left as it is.
+        type: int
+      mac:
+        description: The unicast MAC address. Without it, it is left as it is.
+        type: str
+      master:
+        description: The bridge in the same namespace that it is a port of; empty for none. Without it, it is left as it is.
+        type: str
+      addresses:
+        description:
+          - Addresses with their prefix length, IPv4 and IPv6.
+          - IPv6 addresses are set without duplicate address detection, so that they answer at once.
+        type: list
+        elements: str
+        default: []
+      routes:
+        description: Routes of the main table that leave by this interface.
+        type: list
+        elements: dict
+        default: []
+        suboptions:
+          to:
+            description: A network, an address, or V(default).
+            type: str
+            required: true
+          via:
+            description: The gateway. Without it, the destination is on the link.
+            type: str
+          metric:
+            description: The metric; 0 is the kernel's default.
+            type: int
+            default: 0
+      neighbours:
+        description: Permanent neighbour entries.
+        type: list
+        elements: dict
+        default: []
+        suboptions:
+          address:
+            description: The neighbour's IP address.
+            type: str
+            required: true
+          mac:
+            description: The neighbour's MAC address.
+            type: str
+            required: true
+      sysctls:
+        description: Sysctls of this interface, V(ipv4.NAME) or V(ipv6.NAME) below C(net.FAMILY.conf.INTERFACE).
+        type: dict
+        default: {}
+      exclusive:
+        description: Whether other addresses, routes and permanent neighbours are taken away.
+        type: bool
+        default: false
+  veths:
+    description: Veth pairs.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: The name of this end, 1 to 15 bytes.
+        type: str
+        required: true
+      netns:
+        description:
+          - The network namespace that it is in, by name or as the absolute path of its file.
+          - Empty is the namespace that the module runs in.
+        type: str
+        default: ""
+      up:
+        description: Whether the link is up.
+        type: bool
+        default: true
+      mtu:
+        description: The MTU in bytes. Without it, it is left as it is.
+        type: int
+      mac:
+        description: The unicast MAC address. Without it, it is left as it is.
+        type: str
+      master:
+        description: The bridge in the same namespace that it is a port of; empty for none. Without it, it is left as it is.
+        type: str
+      addresses:
+        description:
+          - Addresses with their prefix length, IPv4 and IPv6.
+          - IPv6 addresses are set without duplicate address detection, so that they answer at once.
+        type: list
+        elements: str
+        default: []
+      routes:
+        description: Routes of the main table that leave by this interface.
+        type: list
+        elements: dict
+        default: []
+        suboptions:
+          to:
+            description: A network, an address, or V(default).
+            type: str
+            required: true
+          via:
+            description: The gateway. Without it, the destination is on the link.
+            type: str
+          metric:
+            description: The metric; 0 is the kernel's default.
+            type: int
+            default: 0
+      neighbours:
+        description: Permanent neighbour entries.
+        type: list
+        elements: dict
+        default: []
+        suboptions:
+          address:
+            description: The neighbour's IP address.
+            type: str
+            required: true
+          mac:
+            description: The neighbour's MAC address.
+            type: str
+            required: true
+      sysctls:
+        description: Sysctls of this interface, V(ipv4.NAME) or V(ipv6.NAME) below C(net.FAMILY.conf.INTERFACE).
+        type: dict
+        default: {}
+      exclusive:
+        description: Whether other addresses, routes and permanent neighbours are taken away.
+        type: bool
+        default: false
+      peer:
+        description: The other end. Required while O(state=present).
+        type: dict
+        suboptions:
+          name:
+            description: The name of the other end, 1 to 15 bytes.
+            type: str
+            required: true
+          netns:
+            description:
+              - The network namespace that it is in, by name or as the absolute path of its file.
+              - Empty is the namespace that the module runs in.
+            type: str
+            default: ""
+          up:
+            description: Whether the link is up.
+            type: bool
+            default: true
+          mtu:
+            description: The MTU in bytes. Without it, it is left as it is.
+            type: int
+          mac:
+            description: The unicast MAC address. Without it, it is left as it is.
+            type: str
+          master:
+            description: The bridge in the same namespace that it is a port of; empty for none. Without it, it is left as it is.
+            type: str
+          addresses:
+            description:
+              - Addresses with their prefix length, IPv4 and IPv6.
+              - IPv6 addresses are set without duplicate address detection, so that they answer at once.
+            type: list
+            elements: str
+            default: []
+          routes:
+            description: Routes of the main table that leave by this interface.
+            type: list
+            elements: dict
+            default: []
+            suboptions:
+              to:
+                description: A network, an address, or V(default).
+                type: str
+                required: true
+              via:
+                description: The gateway. Without it, the destination is on the link.
+                type: str
+              metric:
+                description: The metric; 0 is the kernel's default.
+                type: int
+                default: 0
+          neighbours:
+            description: Permanent neighbour entries.
+            type: list
+            elements: dict
+            default: []
+            suboptions:
+              address:
+                description: The neighbour's IP address.
+                type: str
+                required: true
+              mac:
+                description: The neighbour's MAC address.
+                type: str
+                required: true
+          sysctls:
+            description: Sysctls of this interface, V(ipv4.NAME) or V(ipv6.NAME) below C(net.FAMILY.conf.INTERFACE).
+            type: dict
+            default: {}
+          exclusive:
+            description: Whether other addresses, routes and permanent neighbours are taken away.
+            type: bool
+            default: false
+  vlans:
+    description: VLANs (IEEE 802.1Q).
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: The name of the VLAN's interface, 1 to 15 bytes.
+        type: str
+        required: true
+      netns:
+        description:
+          - The network namespace that it is in, by name or as the absolute path of its file.
+          - Empty is the namespace that the module runs in.
+        type: str
+        default: ""
+      up:
+        description: Whether the link is up.
+        type: bool
+        default: true
+      mtu:
+        description: The MTU in bytes. Without it, it is left as it is.
+        type: int
+      mac:
+        description: The unicast MAC address. Without it, it is left as it is.
+        type: str
+      master:
+        description: The bridge in the same namespace that it is a port of; empty for none. Without it, it is left as it is.
+        type: str
+      addresses:
+        description:
+          - Addresses with their prefix length, IPv4 and IPv6.
+          - IPv6 addresses are set without duplicate address detection, so that they answer at once.
+        type: list
+        elements: str
+        default: []
+      routes:
+        description: Routes of the main table that leave by this interface.
+        type: list
+        elements: dict
+        default: []
+        suboptions:
+          to:
+            description: A network, an address, or V(default).
+            type: str
+            required: true
+          via:
+            description: The gateway. Without it, the destination is on the link.
+            type: str
+          metric:
+            description: The metric; 0 is the kernel's default.
+            type: int
+            default: 0
+      neighbours:
+        description: Permanent neighbour entries.
+        type: list
+        elements: dict
+        default: []
+        suboptions:
+          address:
+            description: The neighbour's IP address.
+            type: str
+            required: true
+          mac:
+            description: The neighbour's MAC address.
+            type: str
+            required: true
+      sysctls:
+        description: Sysctls of this interface, V(ipv4.NAME) or V(ipv6.NAME) below C(net.FAMILY.conf.INTERFACE).
+        type: dict
+        default: {}
+      exclusive:
+        description: Whether other addresses, routes and permanent neighbours are taken away.
+        type: bool
+        default: false
+      parent:
+        description: The interface in the same namespace that carries the tagged frames.
+        type: str
+        required: true
+      id:
+        description: The VLAN's number, 1 to 4094.
+        type: int
+        required: true
+  state:
+    description:
+      - V(absent) removes exactly what this collection made of it and puts back what it changed; what was there before
+        stays, with a warning.
+    type: str
+    choices: [present, absent]
+    default: present
+  force:
+    description: Whether O(state=absent) also removes what bears these names and was there before.
+    type: bool
+    default: false
+seealso:
+  - module: ebpf.lab.netns
+  - module: ebpf.lab.veth
+extends_documentation_fragment:
+  - ebpf.lab.converging
+"""
+
+EXAMPLES = r"""
+- name: The lecture's network
+  ebpf.lab.topology:
+    namespaces:
+      - name: vns1
+    veths:
+      - name: veth1
+        addresses: [192.168.100.1/24]
+        peer:
+          name: vpeer1
+          netns: vns1
+          addresses: [192.168.100.2/24]
+          routes:
+            - to: 192.168.100.1
+            - to: default
+              via: 192.168.100.1
+
+- name: Take it away
+  ebpf.lab.topology:
+    namespaces:
+      - name: vns1
+    veths:
+      - name: veth1
+        peer:
+          name: vpeer1
+          netns: vns1
+    state: absent
+"""
+
+RETURN = r"""
+namespaces:
+  description: Those of the named network namespaces that exist.
+  returned: success
+  type: list
+  elements: str
+  sample: [vns1]
+interfaces:
+  description: The interfaces as they are after the run; in check mode as they are now.
+  returned: success
+  type: list
+  elements: dict
+  sample:
+    - addresses: ["192.168.100.1/24"]
+      kind: veth
+      mac: 6e:1a:0c:5b:4e:11
+      master: ""
+      mtu: 1500
+      name: veth1
+      neighbours: []
+      netns: ""
+      parent: null
+      peer: {name: vpeer1, netns: vns1}
+      routes: []
+      sysctls: {}
+      up: true
+      vlan: null
+steps:
+  description: What was changed, or in check mode would be, in order.
+  returned: success
+  type: list
+  elements: str
+  sample: ["create the network namespace vns1", "set lo in vns1 up"]
+"""
+
+import typing as t
+from dataclasses import replace
+
+from ansible_collections.ebpf.lab.plugins.module_utils._core.converge import run_module
+from ansible_collections.ebpf.lab.plugins.module_utils._net.topology import (
+    TopologyResource,
+    topology,
+    topology_options,
+)
+
+
+def desired(params: dict[str, t.Any]) -> TopologyResource:
+    """The whole topology."""
+    want = topology(params)
+    return TopologyResource(replace(want, present=params["state"] == "present", force=params["force"]))
+
+
+def main() -> None:
+    run_module(
+        {
+            **topology_options(),
+            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "force": {"type": "bool", "default": False},
+        },
+        desired,
+    )
+
+
+if __name__ == "__main__":
+    main()
