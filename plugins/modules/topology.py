@@ -56,7 +56,9 @@ options:
         description: The unicast MAC address. Without it, it is left as it is.
         type: str
       master:
-        description: The bridge in the same namespace that it is a port of; empty for none. Without it, it is left as it is.
+        description:
+          - The bridge in the same namespace that it is a port of; empty for none.
+          - Without it, it is left as it is.
         type: str
       addresses:
         description:
@@ -131,7 +133,9 @@ options:
         description: The unicast MAC address. Without it, it is left as it is.
         type: str
       master:
-        description: The bridge in the same namespace that it is a port of; empty for none. Without it, it is left as it is.
+        description:
+          - The bridge in the same namespace that it is a port of; empty for none.
+          - Without it, it is left as it is.
         type: str
       addresses:
         description:
@@ -204,7 +208,9 @@ options:
             description: The unicast MAC address. Without it, it is left as it is.
             type: str
           master:
-            description: The bridge in the same namespace that it is a port of; empty for none. Without it, it is left as it is.
+            description:
+              - The bridge in the same namespace that it is a port of; empty for none.
+              - Without it, it is left as it is.
             type: str
           addresses:
             description:
@@ -279,7 +285,9 @@ options:
         description: The unicast MAC address. Without it, it is left as it is.
         type: str
       master:
-        description: The bridge in the same namespace that it is a port of; empty for none. Without it, it is left as it is.
+        description:
+          - The bridge in the same namespace that it is a port of; empty for none.
+          - Without it, it is left as it is.
         type: str
       addresses:
         description:

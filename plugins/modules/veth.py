@@ -37,7 +37,9 @@ options:
     description: The unicast MAC address. Without it, it is left as it is.
     type: str
   master:
-    description: The bridge in the same namespace that it is a port of; empty for none. Without it, it is left as it is.
+    description:
+      - The bridge in the same namespace that it is a port of; empty for none.
+      - Without it, it is left as it is.
     type: str
   addresses:
     description:
@@ -110,7 +112,9 @@ options:
         description: The unicast MAC address. Without it, it is left as it is.
         type: str
       master:
-        description: The bridge in the same namespace that it is a port of; empty for none. Without it, it is left as it is.
+        description:
+          - The bridge in the same namespace that it is a port of; empty for none.
+          - Without it, it is left as it is.
         type: str
       addresses:
         description:

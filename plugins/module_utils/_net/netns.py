@@ -60,7 +60,11 @@ def in_netns(netns: str, function: t.Callable[[], Result]) -> Result:
         finally:
             os.close(handle)
 
-    return _in_thread(lambda: (enter(), function())[1])
+    def body() -> Result:
+        enter()
+        return function()
+
+    return _in_thread(body)
 
 
 def _in_thread(function: t.Callable[[], Result]) -> Result:

@@ -131,8 +131,9 @@ def route_steps(now: Interface, after: Interface, adopted: t.Optional[Interface]
     netns, name = after.ref
     gone = sorted(now.routes - after.routes)
     new = sorted(after.routes - now.routes, key=lambda route: (bool(route.via), route))
-    return [SetRoute(netns, adopted, name, route, add=False) for route in gone] + [
-        SetRoute(netns, adopted, name, route) for route in new
+    return [
+        *(SetRoute(netns, adopted, name, route, add=False) for route in gone),
+        *(SetRoute(netns, adopted, name, route) for route in new),
     ]
 
 

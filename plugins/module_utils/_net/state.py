@@ -14,7 +14,7 @@ Ref = t.Tuple[str, str]
 
 @dataclass(frozen=True, order=True)
 class Route:
-    """A route out of an interface: ``to`` has a prefix length; ``via`` "" means on the link; ``metric`` 0: the default."""
+    """A route out of an interface: ``to`` has a prefix length; ``via`` "" is on the link; ``metric`` 0 the default."""
 
     to: str
     via: str = ""
@@ -28,8 +28,9 @@ class Route:
 class Interface:
     """An interface as wanted or as seen. In a wanted one, None and empty strings mean "whatever it is".
 
-    ``kind`` is veth, bridge or vlan (seen: whatever the kernel says). ``addresses`` are CIDR texts, ``neighbours`` pairs
-    of address and MAC, ``sysctls`` pairs of a path below /proc/sys/net and its value. ``exclusive`` (wanted only): other
+    ``kind`` is veth, bridge or vlan (seen: whatever the kernel says). ``addresses`` are CIDR texts, ``neighbours``
+    pairs of address and MAC, ``sysctls`` pairs of a path below /proc/sys/net and its value. ``exclusive`` (wanted
+    only): other
     addresses, routes and neighbours than these are taken away. ``implied`` (seen only): the routes that the kernel
     made because of the addresses.
     """

@@ -187,8 +187,8 @@ class Request(Step):
         if failed:
             step, answer = failed[0]
             done = [step for step, answer in zip(steps, answers) if not answer.error]
-            error = KernelRefused(step.title(), answer.error, answer.said, step.cause(answer.error))
-            raise GroupFailed(done, step, error)
+            refused = KernelRefused(step.title(), answer.error, answer.said, step.cause(answer.error))
+            raise GroupFailed(done, step, refused)
 
 
 def index_of(host: Host, ref: Ref) -> int:

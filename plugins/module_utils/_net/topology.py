@@ -78,11 +78,12 @@ def interface(option: str, params: Params, kind: str, **further: t.Any) -> Inter
     if routes and not params["up"]:
         raise BadInput(f"{option}.routes", str(routes[0]), "cannot leave by a link that is down", "set up: true")
     _routes_unique(f"{option}.routes", routes)
+    where = f"{option}.neighbours"
     neighbours = [
-        (names.ip(f"{option}.neighbours.address", value["address"]), names.mac(f"{option}.neighbours.mac", value["mac"]))
+        (names.ip(f"{where}.address", value["address"]), names.mac(f"{where}.mac", value["mac"]))
         for value in params["neighbours"]
     ]
-    _unique(f"{option}.neighbours", (address for address, _mac in neighbours), "name each address once")
+    _unique(where, (address for address, _mac in neighbours), "name each address once")
     return Interface(
         netns=netns,
         name=name,
