@@ -11,8 +11,8 @@
     tests/hosts/hosts.py list
     tests/hosts/hosts.py down
 
-From Python: ``with hosts.running(["debian12", "debian12"]) as run: run.inventory``. The hosts live in a network of their
-own; from there they reach this machine's apt archives and nothing else.
+From Python: ``with hosts.running(["debian12", "debian12"]) as run: run.inventory``. The hosts live in a network
+of their own; from there they reach this machine's apt archives and nothing else.
 """
 
 from __future__ import annotations
@@ -38,8 +38,12 @@ STATE = pathlib.Path("/run/ebpf.lab-tests")
 NET = "10.213.0."
 GATEWAY = NET + "1"
 NEEDED = {
-    "systemd-nspawn": "systemd-container", "mmdebstrap": "mmdebstrap", "ssh": "openssh-client",
-    "nc.openbsd": "netcat-openbsd", "nsenter": "util-linux", "ip": "iproute2",
+    "systemd-nspawn": "systemd-container",
+    "mmdebstrap": "mmdebstrap",
+    "ssh": "openssh-client",
+    "nc.openbsd": "netcat-openbsd",
+    "nsenter": "util-linux",
+    "ip": "iproute2",
 }
 
 
@@ -78,10 +82,18 @@ def _expand(wanted: t.Sequence[str]) -> list[tuple[str, str]]:
 
 def _registries() -> list[tuple[str, int]]:
     """Host and port of each archive and proxy in this machine's apt configuration."""
-    done = subprocess.run(["apt-get", "indextargets", "--format", "$(REPO_URI)", "Created-By: Packages"],
-                          capture_output=True, text=True, check=False)
-    proxies = subprocess.run(["apt-config", "dump", "Acquire::http::Proxy", "Acquire::https::Proxy"],
-                             capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["apt-get", "indextargets", "--format", "$(REPO_URI)", "Created-By: Packages"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    proxies = subprocess.run(
+        ["apt-config", "dump", "Acquire::http::Proxy", "Acquire::https::Proxy"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     uris = done.stdout.split() + [part.strip('";') for part in proxies.stdout.split()]
     found = set()
     for uri in uris:
@@ -114,13 +126,24 @@ def _check() -> None:
 def _ssh_files(where: pathlib.Path, hosts: dict[str, str], roots: t.Iterable[pathlib.Path]) -> str:
     """Make the run's key and what ssh needs to find the hosts; returns the public key."""
     key = where / "id_ed25519"
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "ebpf.lab test hosts", "-f", str(key)], check=True)
+    subprocess.run(
+        ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "ebpf.lab test hosts", "-f", str(key)], check=True
+    )
     known = {(root / "etc/ssh/ssh_host_ed25519_key.pub").read_text(encoding="utf-8").split()[1] for root in roots}
     (where / "known_hosts").write_text("".join(f"* ssh-ed25519 {blob}\n" for blob in sorted(known)), encoding="utf-8")
-    lines = ["Host *", "  User root", f"  IdentityFile {key}", "  IdentitiesOnly yes", "  HostKeyAlgorithms ssh-ed25519",
-             f"  UserKnownHostsFile {where}/known_hosts", "  GlobalKnownHostsFile /dev/null", "  StrictHostKeyChecking yes",
-             "  LogLevel ERROR", "  ProxyUseFdpass yes",
-             f"  ProxyCommand sh -c 'exec nsenter --net=/proc/$(cat {where}/pid)/ns/net nc.openbsd -F %h %p'"]
+    lines = [
+        "Host *",
+        "  User root",
+        f"  IdentityFile {key}",
+        "  IdentitiesOnly yes",
+        "  HostKeyAlgorithms ssh-ed25519",
+        f"  UserKnownHostsFile {where}/known_hosts",
+        "  GlobalKnownHostsFile /dev/null",
+        "  StrictHostKeyChecking yes",
+        "  LogLevel ERROR",
+        "  ProxyUseFdpass yes",
+        f"  ProxyCommand sh -c 'exec nsenter --net=/proc/$(cat {where}/pid)/ns/net nc.openbsd -F %h %p'",
+    ]
     for name, address in hosts.items():
         lines += [f"Host {name}", f"  HostName {address}"]
     (where / "ssh_config").write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -131,19 +154,29 @@ def _inventory(where: pathlib.Path, hosts: dict[str, str], named: list[tuple[str
     groups: dict[str, t.Any] = {}
     for name, image in named:
         groups.setdefault(image.replace("-", "_"), {"hosts": {}})["hosts"][name] = {}
-    content = {"all": {
-        "hosts": {name: {"ansible_host": address} for name, address in hosts.items()},
-        "vars": {
-            "ansible_user": "root", "ansible_python_interpreter": "/usr/bin/python3",
-            "ansible_ssh_common_args": f"-F {where}/ssh_config", "ansible_pipelining": True,
-        },
-        "children": groups,
-    }}
+    content = {
+        "all": {
+            "hosts": {name: {"ansible_host": address} for name, address in hosts.items()},
+            "vars": {
+                "ansible_user": "root",
+                "ansible_python_interpreter": "/usr/bin/python3",
+                "ansible_ssh_common_args": f"-F {where}/ssh_config",
+                "ansible_pipelining": True,
+            },
+            "children": groups,
+        }
+    }
     return json.dumps(content, indent=2) + "\n"
 
 
-def up(wanted: t.Sequence[str], name: str = "default", inventory: t.Optional[pathlib.Path] = None,
-       relays: t.Sequence[str] = (), watch: t.Optional[int] = None, timeout: float = 120) -> Run:
+def up(
+    wanted: t.Sequence[str],
+    name: str = "default",
+    inventory: t.Optional[pathlib.Path] = None,
+    relays: t.Sequence[str] = (),
+    watch: t.Optional[int] = None,
+    timeout: float = 120,
+) -> Run:
     """Boot a host for each image named in ``wanted``; they stay until ``down`` or until the process ``watch`` ends."""
     _check()
     where = STATE / name
@@ -162,21 +195,53 @@ def up(wanted: t.Sequence[str], name: str = "default", inventory: t.Optional[pat
     outside = _high(os.open("/proc/self/ns/net", os.O_RDONLY))
     watch_fd = _high(os.pidfd_open(watch)) if watch else None
     plan = {
-        "run": name, "gateway": GATEWAY, "relays": entries, "outside_fd": outside, "watch_fd": watch_fd, "timeout": timeout,
+        "run": name,
+        "gateway": GATEWAY,
+        "relays": entries,
+        "outside_fd": outside,
+        "watch_fd": watch_fd,
+        "timeout": timeout,
         "files": {"/root/.ssh/authorized_keys": public, "/etc/hosts": f"127.0.0.1 localhost\n::1 localhost\n{names}"},
-        "hosts": [{
-            "name": host, "image": str(roots[image]), "address": hosts[host], "log": str(where / f"{host}.log"),
-            "scratch": str(images.CACHE / "scratch" / f"{name}-{os.getpid()}" / host),
-            "files": {"/etc/test-host.env": f"ADDRESS={hosts[host]}/24\nGATEWAY={GATEWAY}\n", "/etc/hostname": host + "\n"},
-        } for host, image in named],
+        "hosts": [
+            {
+                "name": host,
+                "image": str(roots[image]),
+                "address": hosts[host],
+                "log": str(where / f"{host}.log"),
+                "scratch": str(images.CACHE / "scratch" / f"{name}-{os.getpid()}" / host),
+                "files": {
+                    "/etc/test-host.env": f"ADDRESS={hosts[host]}/24\nGATEWAY={GATEWAY}\n",
+                    "/etc/hostname": host + "\n",
+                },
+            }
+            for host, image in named
+        ],
     }
     (where / "plan.json").write_text(json.dumps(plan), encoding="utf-8")
     kept = tuple(fd for fd in (outside, watch_fd) if fd is not None)
     with (where / "keeper.log").open("w", encoding="utf-8") as log:
         keeper = subprocess.Popen(
-            ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--propagation", "private",
-             sys.executable, str(pathlib.Path(__file__).with_name("keeper.py")), str(where / "plan.json")],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, text=True, pass_fds=kept, start_new_session=True)
+            [
+                "unshare",
+                "--net",
+                "--mount",
+                "--pid",
+                "--fork",
+                "--kill-child",
+                "--mount-proc",
+                "--propagation",
+                "private",
+                sys.executable,
+                str(pathlib.Path(__file__).with_name("keeper.py")),
+                str(where / "plan.json"),
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            pass_fds=kept,
+            start_new_session=True,
+        )
     (where / "pid").write_text(f"{keeper.pid}\n", encoding="utf-8")
     for fd in kept:
         os.close(fd)
@@ -235,7 +300,9 @@ def load(name: str = "default") -> Run:
         raise HostsError(f"No test hosts of the name {name!r} are up.")
     plan = json.loads((where / "plan.json").read_text(encoding="utf-8"))
     pid = int((where / "pid").read_text(encoding="utf-8"))
-    return Run(name, pid, {host["name"]: host["address"] for host in plan["hosts"]}, where / "hosts.json", where / "ssh_config")
+    return Run(
+        name, pid, {host["name"]: host["address"] for host in plan["hosts"]}, where / "hosts.json", where / "ssh_config"
+    )
 
 
 @contextlib.contextmanager
@@ -251,8 +318,9 @@ def running(wanted: t.Sequence[str], name: str = "", relays: t.Sequence[str] = (
 class _Images(argparse.Action):
     """``--count`` belongs to the ``--image`` before it."""
 
-    def __call__(self, parser: argparse.ArgumentParser, space: argparse.Namespace, values: t.Any,
-                 option: t.Optional[str] = None) -> None:
+    def __call__(
+        self, parser: argparse.ArgumentParser, space: argparse.Namespace, values: t.Any, option: t.Optional[str] = None
+    ) -> None:
         if option == "--image":
             space.wanted = [*space.wanted, values]
         elif not space.wanted or not values.isdigit() or int(values) < 1:
@@ -261,18 +329,36 @@ class _Images(argparse.Action):
             space.wanted = space.wanted + [space.wanted[-1]] * (int(values) - 1)
 
 
+def _command(args: argparse.Namespace) -> list[str]:
+    """What follows the options, without the -- that sets it apart; a shell when nothing does."""
+    command: list[str] = args.command
+    return (command[1:] if command[:1] == ["--"] else command) or ["sh"]
+
+
 def main(argv: t.Optional[t.Sequence[str]] = None) -> int:
     """The command line."""
-    parser = argparse.ArgumentParser(description="Test hosts for ebpf.lab.", epilog=f"Images: {', '.join(images.IMAGES)}.")
+    parser = argparse.ArgumentParser(
+        description="Test hosts for ebpf.lab.", epilog=f"Images: {', '.join(images.IMAGES)}."
+    )
     words = parser.add_subparsers(dest="word", required=True)
     start = words.add_parser("up", help="boot hosts")
-    start.add_argument("--image", action=_Images, dest="wanted", default=[], help="an image; may be given several times")
+    start.add_argument(
+        "--image", action=_Images, dest="wanted", default=[], help="an image; may be given several times"
+    )
     start.add_argument("--count", action=_Images, dest="wanted", help="how many of the image before it")
     start.add_argument("--inventory", type=pathlib.Path, help="where to write the inventory (default: beside the run)")
     start.add_argument("--relay", action="append", default=[], metavar="HOST:PORT", help="let the hosts reach this too")
     start.add_argument("--watch", type=int, metavar="PID", help="end the hosts when this process ends")
-    for each in (start, words.add_parser("down", help="end the hosts of a run"),
-                 words.add_parser("enter", help="run a command here, in the hosts' network")):
+    change = words.add_parser(
+        "chroot", help="run a command in a throwaway copy of an image, with this repository in it"
+    )
+    change.add_argument("image")
+    change.add_argument("command", nargs=argparse.REMAINDER)
+    for each in (
+        start,
+        words.add_parser("down", help="end the hosts of a run"),
+        words.add_parser("enter", help="run a command here, in the hosts' network"),
+    ):
         each.add_argument("--name", default="default", help="the run's name")
         if each.prog.endswith("enter"):
             each.add_argument("command", nargs=argparse.REMAINDER)
@@ -288,8 +374,10 @@ def main(argv: t.Optional[t.Sequence[str]] = None) -> int:
         elif args.word == "down":
             print("down" if down(args.name) else f"no test hosts of the name {args.name} were up")
         elif args.word == "enter":
-            command = args.command[1:] if args.command[:1] == ["--"] else args.command
-            argv_in = load(args.name).enter(*(command or ["sh"]))
+            argv_in = load(args.name).enter(*_command(args))
+            os.execvp(argv_in[0], argv_in)
+        elif args.word == "chroot":
+            argv_in = images.chroot_argv(args.image, pathlib.Path(__file__).resolve().parents[2], _command(args))
             os.execvp(argv_in[0], argv_in)
         elif args.word == "build":
             for image in args.images:

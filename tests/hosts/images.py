@@ -24,8 +24,8 @@ CACHE = pathlib.Path(os.environ.get("EBPF_LAB_TEST_CACHE", "/var/cache/ebpf.lab-
 
 # What a bare machine of a school has: systemd, ssh and Python, nothing that the collection should bring itself.
 BARE = (
-    "ca-certificates dbus iproute2 iptables iputils-ping kmod openssh-server procps python3 python3-apt sudo systemd "
-    "systemd-sysv"
+    "apt ca-certificates dbus iproute2 iptables iputils-ping kmod openssh-server procps python3 python3-apt sudo "
+    "systemd systemd-sysv"
 ).split()
 # What the lab's hosts end up with; an image that has it spares every test the download.
 TOOLS = "clang ethtool gcc jq libbpf-dev libelf-dev llvm make pkg-config python3-pyelftools python3-pyroute2 tcpdump"
@@ -79,7 +79,8 @@ class Image:
 
 
 def _with_tools(name: str, distribution: str, suite: str, extra: str) -> list[Image]:
-    bare = tuple(BARE)
+    # Debian's apt brings its keys along, Ubuntu's wants to be told.
+    bare = (*BARE, "debian-archive-keyring" if distribution == "debian" else "ubuntu-keyring")
     return [
         Image(name, distribution, suite, bare),
         Image(f"{name}-tools", distribution, suite, (*bare, *TOOLS.split(), *extra.split())),
@@ -110,7 +111,9 @@ def archive(distribution: str) -> str:
     """
     done = subprocess.run(
         ["apt-get", "indextargets", "--format", "$(REPO_URI)", "Created-By: Packages"],
-        capture_output=True, text=True, check=False,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     for line in done.stdout.splitlines():
         uri = line.strip().rstrip("/")
@@ -134,8 +137,18 @@ def _keyring(distribution: str, say: t.Callable[[str], None]) -> pathlib.Path:
     say("fetching Ubuntu's archive keys from Debian's package ubuntu-keyring")
     where = CACHE / "keyrings.partial"
     shutil.rmtree(where, ignore_errors=True)
-    _run(["mmdebstrap", "--mode=root", "--variant=extract", "--include=ubuntu-keyring", "trixie", str(where),
-          archive("debian")], where.with_suffix(".log"))
+    _run(
+        [
+            "mmdebstrap",
+            "--mode=root",
+            "--variant=extract",
+            "--include=ubuntu-keyring",
+            "trixie",
+            str(where),
+            archive("debian"),
+        ],
+        where.with_suffix(".log"),
+    )
     (CACHE / "keyrings").mkdir(exist_ok=True)
     shutil.copy(where / "usr/share/keyrings" / name, CACHE / "keyrings" / name)
     shutil.rmtree(where)
@@ -150,6 +163,39 @@ def _run(argv: list[str], log: pathlib.Path) -> None:
     raise ImageError(f"{argv[0]} failed; the end of {log} is:\n{tail}")
 
 
+def chroot_argv(name: str, share: pathlib.Path, argv: t.Sequence[str]) -> list[str]:
+    """The command line that runs ``argv`` inside an image with ``share`` at its own path; writes elsewhere vanish."""
+    script = """
+        set -e
+        image=$1 share=$2 layer=/dev/shm
+        shift 2
+        mount -t tmpfs tmpfs "$layer"
+        mkdir "$layer/upper" "$layer/work" "$layer/root"
+        mount -t overlay overlay -o "lowerdir=$image,upperdir=$layer/upper,workdir=$layer/work" "$layer/root"
+        mkdir -p "$layer/root$share"
+        mount --rbind "$share" "$layer/root$share"
+        mount --rbind /dev "$layer/root/dev"
+        mount -t proc proc "$layer/root/proc"
+        exec chroot "$layer/root" sh -c 'cd "$0" && exec "$@"' "$share" "$@"
+    """
+    return [
+        "unshare",
+        "--mount",
+        "--pid",
+        "--fork",
+        "--kill-child",
+        "--propagation",
+        "private",
+        "sh",
+        "-c",
+        script,
+        "chroot",
+        str(build(name)),
+        str(share),
+        *argv,
+    ]
+
+
 def digest(image: Image) -> str:
     """A name for the recipe: the same recipe has the same digest on every machine."""
     recipe = json.dumps([dataclasses.asdict(image), MASKED, SETUP_UNIT], sort_keys=True)
@@ -161,7 +207,12 @@ def path_of(image: Image) -> pathlib.Path:
     return CACHE / "images" / f"{image.name}-{digest(image)}"
 
 
-def build(name: str, say: t.Callable[[str], None] = lambda line: print(line, file=sys.stderr, flush=True)) -> pathlib.Path:
+def tell(line: str) -> None:
+    """Progress goes to stderr: stdout belongs to the answer."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def build(name: str, say: t.Callable[[str], None] = tell) -> pathlib.Path:
     """Return the root directory of the image ``name``, built first when the cache does not have it (1 to 3 minutes)."""
     if name not in IMAGES:
         raise ImageError(f"There is no image {name!r}; choose one of {', '.join(IMAGES)}.")
@@ -190,13 +241,22 @@ def _mmdebstrap(image: Image, target: pathlib.Path, keyring: pathlib.Path) -> li
     components = " ".join(image.components)
     host = "systemd" in image.packages
     unit = "/etc/systemd/system/test-host.service"
-    hooks = []
+    sources = target.with_suffix(".list")
+    inside = f"/usr/share/keyrings/{image.distribution}-archive-keyring.gpg"
+    sources.write_text(
+        "".join(f"deb [signed-by={inside}] {uri} {suite} {components}\n" for suite in image.suites), encoding="utf-8"
+    )
+    hooks = [
+        # mmdebstrap writes this machine's path of the keyring, which the host does not have.
+        f"--customize-hook=upload {sources} /etc/apt/sources.list",
+        # An archive behind https may be signed by an authority that only this machine was told of.
+        "--customize-hook=upload /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt",
+    ]
     if host:
         setup = target.with_suffix(".service")
         setup.write_text(SETUP_UNIT, encoding="utf-8")
-        hooks = [
-            f"--customize-hook=copy-in {setup.parent}/{setup.name} /etc/systemd/system",
-            f'--customize-hook=mv "$1/etc/systemd/system/{setup.name}" "$1{unit}"',
+        hooks += [
+            f"--customize-hook=upload {setup} {unit}",
             '--customize-hook=chroot "$1" systemctl enable test-host.service',
             f'--customize-hook=chroot "$1" systemctl mask {" ".join(MASKED)}',
             # Ubuntu 24.04 starts ssh by socket; a daemon from the start answers sooner and is the same everywhere.
@@ -207,8 +267,15 @@ def _mmdebstrap(image: Image, target: pathlib.Path, keyring: pathlib.Path) -> li
             '--customize-hook=rm -f "$1/etc/resolv.conf" "$1/etc/hostname"',
         ]
     return [
-        "mmdebstrap", "--mode=root", "--variant=minbase", "--include=" + ",".join(image.packages),
-        "--aptopt=Acquire::Languages none", "--aptopt=Acquire::Check-Valid-Until false",
-        "--aptopt=APT::Install-Recommends false", *hooks, image.suite, str(target),
+        "mmdebstrap",
+        "--mode=root",
+        "--variant=minbase",
+        "--include=" + ",".join(image.packages),
+        "--aptopt=Acquire::Languages none",
+        "--aptopt=Acquire::Check-Valid-Until false",
+        "--aptopt=APT::Install-Recommends false",
+        *hooks,
+        image.suite,
+        str(target),
         *(f"deb [signed-by={keyring}] {uri} {suite} {components}" for suite in image.suites),
     ]

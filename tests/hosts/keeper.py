@@ -63,8 +63,15 @@ class Host:
         """Mount the overlay and write what makes this host itself."""
         for part in ("upper", "work", "root"):
             (self.scratch / part).mkdir(parents=True)
-        run("mount", "-t", "overlay", "overlay", str(self.root), "-o",
-            f"lowerdir={self.spec['image']},upperdir={self.scratch}/upper,workdir={self.scratch}/work")
+        run(
+            "mount",
+            "-t",
+            "overlay",
+            "overlay",
+            str(self.root),
+            "-o",
+            f"lowerdir={self.spec['image']},upperdir={self.scratch}/upper,workdir={self.scratch}/work",
+        )
         for path, text in files.items():
             target = self.root / path.lstrip("/")
             target.parent.mkdir(parents=True, exist_ok=True, mode=0o700 if target.parent.name == ".ssh" else 0o755)
@@ -77,9 +84,19 @@ class Host:
 
     def _loop(self) -> None:
         argv = [
-            "systemd-nspawn", "--quiet", "--boot", f"--directory={self.root}", f"--machine={self.name}",
-            "--register=no", "--keep-unit", "--capability=all", "--system-call-filter=bpf @mount perf_event_open",
-            f"--network-bridge={BRIDGE}", "--resolv-conf=off", "--timezone=off", "--link-journal=no",
+            "systemd-nspawn",
+            "--quiet",
+            "--boot",
+            f"--directory={self.root}",
+            f"--machine={self.name}",
+            "--register=no",
+            "--keep-unit",
+            "--capability=all",
+            "--system-call-filter=bpf @mount perf_event_open",
+            f"--network-bridge={BRIDGE}",
+            "--resolv-conf=off",
+            "--timezone=off",
+            "--link-journal=no",
             "--console=pipe",
         ]
         # The hosts of one run must not share a cgroup: each systemd takes the one it finds for its own.
@@ -87,8 +104,13 @@ class Host:
         env = {**os.environ, "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"}
         while not self.stopping:
             with self.log.open("ab") as log:
-                self.process = subprocess.Popen(["sh", "-c", enter, str(self.cgroup), *argv], env=env,
-                                                stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+                self.process = subprocess.Popen(
+                    ["sh", "-c", enter, str(self.cgroup), *argv],
+                    env=env,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                )
             if self.process.wait() != REBOOT:
                 return
 
@@ -146,14 +168,20 @@ def relay(listen: str, port: int, target: str, outside: int) -> subprocess.Popen
     """Hand connections that arrive in the hosts' network to ``target`` (host:port) as this machine reaches it."""
     with socket.create_server((listen, port), backlog=64) as sock:
         # systemd-socket-proxyd finds its socket at descriptor 3; the socket stays in the namespace that it was made in.
-        script = ('export LISTEN_FDS=1 LISTEN_PID=$$; '
-                  'exec nsenter "--net=/proc/self/fd/$1" /lib/systemd/systemd-socket-proxyd "$2"')
+        script = (
+            "export LISTEN_FDS=1 LISTEN_PID=$$; "
+            'exec nsenter "--net=/proc/self/fd/$1" /lib/systemd/systemd-socket-proxyd "$2"'
+        )
 
         def third() -> None:
             os.dup2(sock.fileno(), 3, inheritable=True)
 
-        return subprocess.Popen(["sh", "-c", script, "relay", str(outside), target], pass_fds=(outside, 3),
-                                preexec_fn=third, stdin=subprocess.DEVNULL)
+        return subprocess.Popen(
+            ["sh", "-c", script, "relay", str(outside), target],
+            pass_fds=(outside, 3),
+            preexec_fn=third,
+            stdin=subprocess.DEVNULL,
+        )
 
 
 def network(gateway: str, plan: dict[str, t.Any], outside: int) -> None:
