@@ -24,6 +24,7 @@ import fcntl
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import subprocess
@@ -37,6 +38,7 @@ import images
 STATE = pathlib.Path("/run/ebpf.lab-tests")
 NET = "10.213.0."
 GATEWAY = NET + "1"
+HOSTNAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 NEEDED = {
     "systemd-nspawn": "systemd-container",
     "mmdebstrap": "mmdebstrap",
@@ -71,12 +73,17 @@ class Run:
 
 
 def _expand(wanted: t.Sequence[str]) -> list[tuple[str, str]]:
-    """Number the hosts of each image: debian12, debian12 are debian12-1 and debian12-2."""
+    """Name each host: a=debian12 says its name, debian12 twice become debian12-1 and debian12-2."""
     seen: dict[str, int] = {}
     named = []
-    for image in wanted:
+    for item in wanted:
+        name, _equals, image = item.rpartition("=")
         seen[image] = seen.get(image, 0) + 1
-        named.append((f"{image}-{seen[image]}", image))
+        named.append((name or f"{image}-{seen[image]}", image))
+    names = [name for name, _image in named]
+    for name in names:
+        if not HOSTNAME.fullmatch(name) or names.count(name) > 1:
+            raise HostsError(f"{name!r} cannot name a host: 1 to 63 of a-z, 0-9 and -, each name once.")
     return named
 
 
@@ -153,7 +160,7 @@ def _ssh_files(where: pathlib.Path, hosts: dict[str, str], roots: t.Iterable[pat
 def _inventory(where: pathlib.Path, hosts: dict[str, str], named: list[tuple[str, str]]) -> str:
     groups: dict[str, t.Any] = {}
     for name, image in named:
-        groups.setdefault(image.replace("-", "_"), {"hosts": {}})["hosts"][name] = {}
+        groups.setdefault("image_" + image.replace("-", "_"), {"hosts": {}})["hosts"][name] = {}
     content = {
         "all": {
             "hosts": {name: {"ansible_host": address} for name, address in hosts.items()},
@@ -179,13 +186,13 @@ def up(
 ) -> Run:
     """Boot a host for each image named in ``wanted``; they stay until ``down`` or until the process ``watch`` ends."""
     _check()
+    named = _expand(wanted)
     where = STATE / name
     if (where / "pid").exists() and _alive(where):
         raise HostsError(f"Test hosts of the name {name!r} are up already; end them with: hosts.py down --name {name}.")
     shutil.rmtree(where, ignore_errors=True)
     where.mkdir(parents=True, mode=0o700)
-    roots = {image: images.build(image) for image in dict.fromkeys(wanted)}
-    named = _expand(wanted)
+    roots = {image: images.build(image) for _host, image in named}
     hosts = {host: f"{NET}{20 + index}" for index, (host, _image) in enumerate(named)}
     public = _ssh_files(where, hosts, roots.values())
     entries = _relays(relays)
@@ -343,7 +350,7 @@ def main(argv: t.Optional[t.Sequence[str]] = None) -> int:
     words = parser.add_subparsers(dest="word", required=True)
     start = words.add_parser("up", help="boot hosts")
     start.add_argument(
-        "--image", action=_Images, dest="wanted", default=[], help="an image; may be given several times"
+        "--image", action=_Images, dest="wanted", default=[], help="an image, or NAME=IMAGE; may be given several times"
     )
     start.add_argument("--count", action=_Images, dest="wanted", help="how many of the image before it")
     start.add_argument("--inventory", type=pathlib.Path, help="where to write the inventory (default: beside the run)")
