@@ -105,8 +105,8 @@ attributes:
     description: Shows the policies and rules before and after.
     support: full
 notes:
-  - Docker, libvirt and others keep rules of their own in C(nat) and C(FORWARD). They are flushed like all others, with a
-    warning that says so; when such a program adds them anew, the next run flushes them again. The journal keeps each
+  - Docker, libvirt and others keep rules of their own in C(nat) and C(FORWARD). They are flushed like all others, with
+    a warning that says so; when such a program adds them anew, the next run flushes them again. The journal keeps each
     chain and each policy as it was when this module first changed it.
   - A legacy table that this module did not find is never looked at, since looking makes the kernel load it.
   - The C(ip6tables-nft-restore) of iptables 1.8.9 (Debian 12) ignores counters, so there the restored IPv6 rules of the

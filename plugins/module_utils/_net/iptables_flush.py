@@ -93,7 +93,7 @@ class FlushResource:
                 raise BadInput("policies", item.chain, f"of {item.table} is given two policies", "give it one")
         for flush in self.flush:
             if flush.chains is not None and not flush.chains:
-                raise BadInput("flush", flush.table, "comes with an empty list of chains", "leave it out for all chains")
+                raise BadInput("flush", flush.table, "comes with an empty list of chains", "leave it out for all")
         if self.state == "present" and not (self.policies or self.flush):
             raise BadInput("flush", [], "asks for nothing, and so does policies", "name a table to flush or a policy")
 
@@ -297,7 +297,8 @@ def _before(place: Place, chains: Chains, saved: t.Mapping[str, t.Any]) -> tuple
             if target not in want:
                 want[target] = Chain()
                 warnings.append(
-                    f"{place}: saved rules lead to the chain {target}, which has been deleted since; it is made anew, empty."
+                    f"{place}: saved rules lead to the chain {target}, which has been deleted since; it is made anew, "
+                    "empty."
                 )
     for name in made:
         if not want.get(name, Chain()).rules:  # somebody else's rules keep the chain that we made
@@ -360,15 +361,14 @@ def desired(params: t.Mapping[str, t.Any]) -> FlushResource:
     state = params.get("state") or "present"
     asked = any(params.get(name) for name in ("policies", "flush"))
     if state == "restored" and asked:
-        raise BadInput("state", state, "puts back all that was changed and takes no policies or flush", "leave them out")
+        raise BadInput("state", state, "puts back all that was changed, with no policies, flush", "leave them out")
     for name in ("families", "backends"):
         if params.get(name) == []:
             raise BadInput(name, [], "leaves nothing to look at", "leave it out for all of them")
+    flush = [(item["table"], item.get("chains")) for item in params.get("flush") or ()]
     return FlushResource(
         policies=tuple(Policy(i["table"], i["chain"], i["policy"]) for i in params.get("policies") or ()),
-        flush=tuple(
-            Flush(i["table"], None if i.get("chains") is None else tuple(i["chains"])) for i in params.get("flush") or ()
-        ),
+        flush=tuple(Flush(table, None if chains is None else tuple(chains)) for table, chains in flush),
         netns=params.get("netns") or "",
         families=tuple(dict.fromkeys(params.get("families") or FAMILIES)),
         backends=tuple(dict.fromkeys(params.get("backends") or BACKENDS)),
