@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: bpf_object
 short_description: Compile C to a BPF object
-version_added: 1.0.0
+version_added: "1.0.0"
 author:
   - the ebpf.lab authors (@ebpf-lab)
 description:
@@ -16,8 +16,13 @@ description:
   - The object is made anew when its source, a header that it includes, the flags or the compiler changed, or when the
     object itself is not the one that was made. It replaces the old one in one step, so that nobody reads half of it.
   - The headers of this machine are found without C(gcc-multilib), C(asm/types.h) among them.
-extends_documentation_fragment:
-  - ebpf.lab.attributes
+attributes:
+  check_mode:
+    description: Predicts the change without making it.
+    support: full
+  diff_mode:
+    description: Shows what the object was and will be made from.
+    support: full
 options:
   src:
     description: The C source, an absolute path on the host. Required while O(state=present).
@@ -108,7 +113,7 @@ maps:
   type: list
   elements: dict
   sample:
-    - {name: pkt_cnt, type: hash, key_size: 4, value_size: 8, max_entries: 256, flags: 0, legacy: false}
+    - {name: pkt_cnt, type: hash, key_size: 4, value_size: 8, max_entries: 256, flags: 0, legacy: false, pin_by_name: false}
 licence:
   description: The licence that the object names; empty when it names none.
   returned: when the object is there

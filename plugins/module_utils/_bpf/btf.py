@@ -124,7 +124,10 @@ class Btf:
 
 @dataclass(frozen=True)
 class MapDefinition:
-    """A map as an object defines it; sizes are bytes. ``legacy`` marks one that libbpf 1.0 and newer refuse."""
+    """A map as an object defines it; sizes are bytes. ``legacy`` marks one that libbpf 1.0 and newer refuse.
+
+    ``pin_by_name``: it says LIBBPF_PIN_BY_NAME, so the loader pins it below /sys/fs/bpf by itself.
+    """
 
     name: str
     type: str = ""
@@ -133,6 +136,7 @@ class MapDefinition:
     max_entries: int = 0
     flags: int = 0
     legacy: bool = False
+    pin_by_name: bool = False
 
 
 def map_definitions(btf: Btf) -> list[MapDefinition]:
@@ -158,6 +162,7 @@ def map_definitions(btf: Btf) -> list[MapDefinition]:
                 value_size=values.get("value_size", 0),
                 max_entries=values.get("max_entries", 0),
                 flags=values.get("map_flags", 0),
+                pin_by_name=values.get("pinning", 0) == 1,
             )
         )
     return found

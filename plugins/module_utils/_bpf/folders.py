@@ -117,6 +117,16 @@ def making(path: str, exists: t.Collection[str], *, volatile: bool = True) -> tu
     return tuple(reversed(missing))
 
 
+def ensure(host: Host, path: str) -> None:
+    """Make a folder on bpffs, and the mount, when an earlier step of the same run has just swept them away."""
+    steps = making(path, existing(path))
+    if not is_bpffs(nearest(path)):
+        steps = (MountBpffs(), *making(path, {MOUNT}))
+    for step in steps:
+        step.apply(host)
+        host.journal.write(step.notes())
+
+
 def existing(path: str) -> frozenset[str]:
     """``path`` and the folders above it, as far as they exist."""
     found = set()

@@ -1,0 +1,208 @@
+# Copyright (c) 2026 the ebpf.lab authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Load an object's programs beside those that are there, and swap the pins once the verifier has passed them all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import typing as t
+from dataclasses import dataclass
+
+from .._core.errors import LabError
+from .._core.host import Host
+from .._core.plan import Note, Step
+from . import syscall
+from .bpftool import Bpftool
+from .elf import ObjectInfo
+from .folders import MOUNT, ensure
+from .objects import info_of, sha256_of
+from .pins import claim_of, fits, keep, keep_foreign, put_back
+from .syscall import MapInfo, ProgramInfo
+
+
+def staging_of(pin_path: str) -> str:
+    """The folder beside ``pin_path``, on the same bpffs, in which new programs wait for the verifier."""
+    return os.path.join(os.path.dirname(pin_path), "ebpf_lab_staging")
+
+
+def clear(staging: str) -> None:
+    """Remove a staging folder and the pins in it: what was only pinned there is gone from the kernel."""
+    for folder, _folders, names in os.walk(staging, topdown=False):
+        for name in names:
+            os.unlink(os.path.join(folder, name))
+        os.rmdir(folder)
+
+
+def by_function(info: ObjectInfo, pinned: t.Mapping[str, ProgramInfo]) -> dict[str, str]:
+    """The pins' names by the programs' function names.
+
+    bpftool names a pin by the function, before 6.0 by the section with slashes made underscores (libbpf's strict mode
+    changed it), so the pins are matched by what the object says and by the name that the kernel keeps.
+    """
+    found = {}
+    for program in info.programs:
+        section = program.section.replace("/", "_")
+        for name, what in pinned.items():
+            same = what.name in ("", program.name[:15])
+            if same and name in (program.name, section):
+                found[program.name] = name
+    return found
+
+
+@dataclass(frozen=True)
+class RemoveStaging(Step):
+    """Remove what a run that was killed left in the staging folder."""
+
+    path: str
+
+    def title(self) -> str:
+        return f"remove {self.path}, which a run that was stopped left"
+
+    def apply(self, host: Host) -> None:
+        clear(self.path)
+
+    def notes(self) -> tuple[Note, ...]:
+        return (Note("release", f"dir:{self.path}"),)
+
+
+@dataclass(frozen=True)
+class LoadPrograms(Step):
+    """Load ``object`` and pin its programs, and the maps ``pin_maps``, over what is pinned there.
+
+    ``stale`` are pins of ours that the object no longer has a program for; ``aside`` foreign pins and where they are
+    kept. Everything else is looked up when the step runs, because the object may be made by an earlier step.
+    """
+
+    object: str
+    pin_path: str
+    program_type: str
+    pin_maps: tuple[str, ...]
+    map_path: str
+    reuse_maps: bool
+    stale: tuple[str, ...] = ()
+    aside: tuple[tuple[str, str], ...] = ()
+
+    def title(self) -> str:
+        return f"load {self.object} and pin its programs in {self.pin_path}"
+
+    def notes(self) -> tuple[Note, ...]:
+        staging = f"dir:{staging_of(self.pin_path)}"
+        saves = (Note("save", f"pin:{path}", {"kept": kept}) for path, kept in self.aside)
+        return (*saves, Note("claim", staging), Note("release", staging))
+
+    def apply(self, host: Host) -> None:
+        digest = sha256_of(self.object)
+        if digest is None:
+            raise LabError(f"object: there is no file {self.object} on this host.", "Compile it first.")
+        info = info_of(host, self.object, digest)
+        self._check(info)
+        for folder in dict.fromkeys((self.pin_path, self.map_path)):
+            ensure(host, folder)
+        reuse = self._reusable(info)
+        staging = staging_of(self.pin_path)
+        clear(staging)
+        os.mkdir(staging, 0o700)
+        touched: list[str] = []
+        try:
+            programs, maps = f"{staging}/programs", f"{staging}/maps"
+            Bpftool(host.runner).loadall(
+                self.object,
+                programs,
+                program_type=self.program_type,
+                maps=maps if self.pin_maps else None,
+                reuse=reuse,
+            )
+            self._swap(host, digest, info, reuse, programs, maps, touched)
+        except BaseException:
+            self._take_back(host, touched)
+            raise
+        finally:
+            clear(staging)
+        host.kept.setdefault(("loaded", self), []).append(touched)
+
+    def undo(self, host: Host) -> None:
+        self._take_back(host, host.kept[("loaded", self)].pop())
+
+    def _check(self, info: ObjectInfo) -> None:
+        defined = {entry.name for entry in info.maps}
+        for name in self.pin_maps:
+            if name not in defined:
+                raise LabError(f"pin_maps: {name!r} is no map of {self.object}; it has {sorted(defined) or 'none'}.")
+        for entry in info.maps:
+            if entry.pin_by_name:
+                raise LabError(
+                    f"{self.object}: the map {entry.name} says LIBBPF_PIN_BY_NAME, which pins it at {MOUNT} "
+                    "itself, outside of the lab's folder.",
+                    "Remove that line from the source and name the map in pin_maps.",
+                )
+        if not info.programs:
+            raise LabError(f"object: {self.object} holds no program.", "Give the function a section, such as SEC(\"xdp\").")
+
+    def _reusable(self, info: ObjectInfo) -> dict[str, str]:
+        """The pins of the maps that the new programs take over, by the maps' names."""
+        if not self.reuse_maps:
+            return {}
+        wanted = [(entry, os.path.join(self.map_path, entry.name)) for entry in info.maps if entry.name in self.pin_maps]
+        return {entry.name: path for entry, path in wanted if fits(entry, syscall.at(path))}
+
+    def _swap(
+        self,
+        host: Host,
+        digest: str,
+        info: ObjectInfo,
+        reuse: t.Mapping[str, str],
+        programs: str,
+        maps: str,
+        touched: list[str],
+    ) -> None:
+        """Rename the staged pins over the old ones; each rename is atomic, and none can be refused by the verifier."""
+        pinned = {name: syscall.program_at(os.path.join(programs, name)) for name in os.listdir(programs)}
+        names = by_function(info, {name: what for name, what in pinned.items() if what is not None})
+        lost = [program.name for program in info.programs if program.name not in names]
+        if lost:
+            raise LabError(f"bpftool loaded {self.object} without its program {lost[0]}; it pinned {sorted(pinned)}.")
+        moves: dict[str, tuple[str, t.Union[ProgramInfo, MapInfo]]] = {}
+        for program in info.programs:
+            source = os.path.join(programs, names[program.name])
+            moves[os.path.join(self.pin_path, program.name)] = (source, t.cast(ProgramInfo, pinned[names[program.name]]))
+        for name in self.pin_maps:
+            source = os.path.join(maps, name)
+            moves[os.path.join(self.map_path, name)] = (source, t.cast(MapInfo, syscall.at(source)))
+        made_from = {"object": self.object, "sha256": digest, "folder": self.pin_path}
+        claims = []
+        for path, (_source, what) in moves.items():
+            if path in reuse.values() and claim_of(host, path) is None:
+                continue  # a foreign map that our programs use stays foreign
+            value = {**made_from, "id": what.id}
+            if isinstance(what, ProgramInfo):
+                value["map_ids"] = list(what.map_ids)
+            claims.append(Note("claim", f"pin:{path}", value))
+        host.journal.write(claims)
+        for path, kept in self.aside:
+            if os.path.lexists(path):
+                keep_foreign(host, path, kept)
+                host.kept["aside", path] = kept
+        for path, (source, _what) in moves.items():
+            if path in reuse.values():
+                continue
+            keep(host, path)
+            touched.append(path)
+            os.rename(source, path)
+        for path in self.stale:
+            keep(host, path)
+            touched.append(path)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
+        host.journal.write(Note("release", f"pin:{path}") for path in self.stale)
+
+    def _take_back(self, host: Host, touched: t.Sequence[str]) -> None:
+        for path in reversed(touched):
+            put_back(host, path)
+        for path, _kept in self.aside:
+            kept = host.kept.pop(("aside", path), None)
+            if kept is not None:
+                os.rename(kept, path)
+
+
