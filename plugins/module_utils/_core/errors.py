@@ -44,7 +44,8 @@ class ToolMissing(LabError):
 
     def __init__(self, tool: str, package: str = "") -> None:
         hint = f"install the package {package}" if package else f"install {tool}"
-        super().__init__(f"{tool} was not found on this host.", f"The role ebpf.lab.prerequisites can {hint}.", tool=tool)
+        fix = f"The role ebpf.lab.prerequisites can {hint}."
+        super().__init__(f"{tool} was not found on this host.", fix, tool=tool)
 
 
 @dataclass(frozen=True)

@@ -85,7 +85,7 @@ class GroupFailed(Exception):
 
 @dataclass(frozen=True)
 class Forget(Step):
-    """Not a change of the kernel: what the journal holds under ``key`` is over, because the thing is gone or restored."""
+    """Not a change of the kernel: the journal's entry is over, because the thing is gone or restored."""
 
     key: str
 

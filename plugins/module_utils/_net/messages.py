@@ -36,7 +36,7 @@ NUD_PERMANENT = 0x80
 RTPROT_STATIC, RTN_UNICAST, RT_TABLE_MAIN = 4, 1, 254
 RT_SCOPE_UNIVERSE, RT_SCOPE_LINK, RT_SCOPE_ANY = 0, 253, 255
 
-Attributes = t.List[t.Tuple[str, t.Any]]
+Attributes = list[tuple[str, t.Any]]
 
 
 def _message(factory: t.Any, kind: int, flags: int, fields: t.Mapping[str, t.Any], attributes: Attributes) -> t.Any:

@@ -9,7 +9,7 @@ import typing as t
 from dataclasses import dataclass, field
 
 # An interface is known by its namespace ("" is the caller's) and its name.
-Ref = t.Tuple[str, str]
+Ref = tuple[str, str]
 
 
 @dataclass(frozen=True, order=True)
@@ -30,9 +30,9 @@ class Interface:
 
     ``kind`` is veth, bridge or vlan (seen: whatever the kernel says). ``addresses`` are CIDR texts, ``neighbours``
     pairs of address and MAC, ``sysctls`` pairs of a path below /proc/sys/net and its value. ``exclusive`` (wanted
-    only): other
-    addresses, routes and neighbours than these are taken away. ``implied`` (seen only): the routes that the kernel
-    made because of the addresses.
+    only): other addresses, routes and neighbours than these are taken away. ``implied`` (seen only): the routes that
+    the kernel made because of the addresses. ``secondary`` (seen only): the IPv4 addresses that came later than another
+    one of their network.
     """
 
     netns: str
@@ -51,6 +51,7 @@ class Interface:
     sysctls: frozenset[tuple[str, str]] = frozenset()
     exclusive: bool = False
     implied: frozenset[Route] = frozenset()
+    secondary: frozenset[str] = frozenset()
 
     @property
     def ref(self) -> Ref:
@@ -97,12 +98,12 @@ def link_key(ref: Ref) -> str:
 
 
 def sysctl_key(netns: str, path: str) -> str:
-    """The journal's key of a namespace's own sysctl."""
+    """The journal's key of a sysctl, a namespace's or an interface's."""
     return f"sysctl:{netns}:net.{path.replace('/', '.')}"
 
 
 def from_saved(saved: t.Mapping[str, t.Any]) -> Interface:
-    """The interface that ``to_saved`` wrote down, wanted back exactly."""
+    """The interface that ``to_saved`` wrote down, wanted back exactly. Its sysctls have journal entries of their own."""
     peer = saved["peer"]
     return Interface(
         netns=saved["netns"],
@@ -118,7 +119,6 @@ def from_saved(saved: t.Mapping[str, t.Any]) -> Interface:
         addresses=frozenset(saved["addresses"]),
         routes=frozenset(Route(to, via, metric) for to, via, metric in saved["routes"]),
         neighbours=frozenset((address, mac) for address, mac in saved["neighbours"]),
-        sysctls=frozenset(saved["sysctls"].items()),
         exclusive=True,
     )
 
@@ -142,7 +142,7 @@ class Now:
     """What was seen. ``namespaces`` maps each name to present, absent or stray; ``loopback`` tells which have lo up.
 
     ``claimed`` holds the journal's keys that are ours, ``saved`` the interfaces as they were before we changed them,
-    ``saved_sysctls`` the same for the namespaces' own sysctls.
+    ``saved_sysctls`` the same for sysctls, of the namespaces themselves and of the wanted interfaces.
     ``folder`` is whether /run/netns is a mount point, ``others`` the names in it that nobody here asked about.
     """
 

@@ -1,0 +1,291 @@
+# Copyright (c) 2026 the ebpf.lab authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The lab file: its sections, what may stand in them, and errors that name the file, the place and what is right.
+
+The values are checked with Ansible's own argument validator, against the same option specs that the modules have, so
+a section of a lab file takes exactly what the module of that section takes.
+"""
+
+from __future__ import annotations
+
+import re
+import typing as t
+from dataclasses import dataclass, field
+
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+
+from .._core.errors import BadInput, LabError
+from .._net.state import Want
+from .._net.topology import topology, topology_options
+
+NAME = re.compile(r"[a-z][a-z0-9_]*")
+PIN_PATH = "/sys/fs/bpf/ebpf"
+WORK_FOLDER = "/usr/local/src/ebpf.lab"
+
+Spec = t.Mapping[str, t.Any]
+
+LAB: Spec = {
+    "name": {"type": "str", "required": True},
+    "title": {"type": "str", "default": ""},
+    "description": {"type": "raw", "default": ""},
+    "default_stage": {"type": "str"},
+    "pin_path": {"type": "str", "default": PIN_PATH},
+    "headers": {"type": "list", "elements": "str", "default": []},
+    "host_network": {"type": "dict", "default": {}},
+    "topology": {"type": "dict", "default": {}},
+    "objects": {"type": "dict", "default": {}},
+    "stages": {"type": "list", "elements": "dict", "required": True},
+}
+TABLE = {"type": "str", "default": "filter"}
+HOST_NETWORK: Spec = {
+    "policies": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {
+            "table": TABLE,
+            "chain": {"type": "str", "required": True},
+            "policy": {"type": "str", "required": True, "choices": ["ACCEPT", "DROP"]},
+        },
+    },
+    "flush": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {"table": TABLE, "chains": {"type": "list", "elements": "str"}},
+    },
+    "ip_forward": {"type": "dict", "default": {}, "options": {"ipv4": {"type": "bool"}, "ipv6": {"type": "bool"}}},
+}
+OBJECT: Spec = {
+    "source": {"type": "str", "required": True},
+    "method": {"type": "str", "choices": ["direct", "llc"], "default": "direct"},
+    "flags": {"type": "list", "elements": "str"},
+    "disassemble": {"type": "str"},
+}
+STAGE: Spec = {
+    "name": {"type": "str", "required": True},
+    "title": {"type": "str", "default": ""},
+    "description": {"type": "raw", "default": ""},
+    "programs": {"type": "list", "elements": "dict", "default": []},
+    "attachments": {"type": "list", "elements": "dict", "default": []},
+    "filters": {"type": "list", "elements": "dict", "default": []},
+    "maps": {"type": "list", "elements": "dict", "default": []},
+    "refused": {"type": "list", "elements": "dict", "default": []},
+    "traffic": {"type": "list", "elements": "dict", "default": []},
+    "checks": {"type": "list", "elements": "dict", "default": []},
+}
+PROGRAM: Spec = {
+    "object": {"type": "str", "required": True},
+    "type": {"type": "str", "choices": ["xdp", "classifier"], "default": "xdp"},
+    "pin_maps": {"type": "list", "elements": "str", "default": []},
+    "reuse_maps": {"type": "bool", "default": True},
+}
+ATTACHMENT: Spec = {
+    "interface": {"type": "str", "required": True},
+    "netns": {"type": "str", "default": ""},
+    "program": {"type": "str", "required": True},
+    "mode": {"type": "str", "choices": ["auto", "native", "generic", "offload"], "default": "auto"},
+    "overwrite": {"type": "bool", "default": False},
+    "force": {"type": "bool", "default": False},
+}
+FILTER: Spec = {
+    "interface": {"type": "str", "required": True},
+    "netns": {"type": "str", "default": ""},
+    "program": {"type": "str", "required": True},
+    "direction": {"type": "str", "choices": ["ingress", "egress"], "default": "ingress"},
+    "force": {"type": "bool", "default": False},
+}
+MAP: Spec = {
+    "map": {"type": "str", "required": True},
+    "entries": {
+        "type": "list",
+        "elements": "dict",
+        "required": True,
+        "options": {"key": {"type": "raw", "required": True}, "value": {"type": "raw", "required": True}},
+    },
+    "exclusive": {"type": "bool", "default": False},
+}
+REFUSED: Spec = {"object": {"type": "str", "required": True}}
+TRAFFIC: Spec = {
+    "name": {"type": "str", "required": True},
+    "netns": {"type": "str", "default": ""},
+    "to": {"type": "str", "required": True},
+    "source": {"type": "str"},
+    "count": {"type": "int", "default": 3},
+    "interval": {"type": "float", "default": 0.2},
+    "timeout": {"type": "float", "default": 1.0},
+}
+CHECK: Spec = {
+    "name": {"type": "str", "required": True},
+    "query": {"type": "str", "required": True},
+    "expect": {"type": "raw", "required": True},
+    "hint": {"type": "str", "default": ""},
+    "points": {"type": "int", "default": 1},
+}
+
+
+class BadLab(LabError):
+    """A lab file that cannot be right: the sentence names the file and the place in it."""
+
+    def __init__(self, file: str, where: str, why: str) -> None:
+        super().__init__(f"{file}: {where}: {why}" if where else f"{file}: {why}", file=file, where=where)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One state of the exercise; each list holds dictionaries with the keys of its spec above."""
+
+    name: str
+    title: str
+    programs: tuple[dict[str, t.Any], ...] = ()
+    attachments: tuple[dict[str, t.Any], ...] = ()
+    filters: tuple[dict[str, t.Any], ...] = ()
+    maps: tuple[dict[str, t.Any], ...] = ()
+    refused: tuple[dict[str, t.Any], ...] = ()
+    traffic: tuple[dict[str, t.Any], ...] = ()
+    checks: tuple[dict[str, t.Any], ...] = ()
+
+    @property
+    def objects(self) -> list[str]:
+        """The names of the objects that this stage needs compiled, in order."""
+        return list(dict.fromkeys(entry["object"] for entry in (*self.programs, *self.refused)))
+
+
+@dataclass(frozen=True)
+class Lab:
+    """A checked lab file."""
+
+    file: str
+    name: str
+    title: str
+    pin_path: str
+    default_stage: str
+    topology: Want
+    host_network: t.Mapping[str, t.Any] = field(default_factory=dict)
+    objects: t.Mapping[str, dict[str, t.Any]] = field(default_factory=dict)
+    headers: tuple[str, ...] = ()
+    stages: tuple[Stage, ...] = ()
+
+    @property
+    def folder(self) -> str:
+        """Where the lab's sources and objects are on a host."""
+        return f"{WORK_FOLDER}/{self.name}"
+
+    @property
+    def sources(self) -> list[str]:
+        """The source files that the lab needs, by their plain names."""
+        return list(dict.fromkeys([*(entry["source"] for entry in self.objects.values()), *self.headers]))
+
+    def stage(self, name: str = "") -> Stage:
+        """The stage of that name, or the default one for "". Raises BadInput."""
+        wanted = name or self.default_stage
+        for stage in self.stages:
+            if stage.name == wanted:
+                return stage
+        known = ", ".join(stage.name for stage in self.stages)
+        raise BadInput("stage", name, f"is no stage of the lab {self.name}", f"it has {known}")
+
+
+def parse(content: t.Any, file: str) -> Lab:
+    """Check a lab file's content (plain YAML types) and bring it to one form. Raises BadLab."""
+    if not isinstance(content, dict):
+        raise BadLab(file, "", "this is no lab: a lab file is a mapping with name, topology, objects and stages.")
+    top = _checked(file, "", content, LAB)
+    _name(file, "name", top["name"])
+    objects = {}
+    for name, value in top["objects"].items():
+        where = f"objects.{name}"
+        _name(file, where, name)
+        objects[name] = _checked(file, where, value, OBJECT)
+        _plain_file(file, f"{where}.source", objects[name]["source"])
+    for place, header in enumerate(top["headers"]):
+        _plain_file(file, f"headers[{place}]", header)
+    try:
+        want = topology(_checked(file, "topology", top["topology"], topology_options()))
+    except BadInput as error:
+        raise BadLab(file, "topology", str(error)) from error
+    if not top["stages"]:
+        raise BadLab(file, "stages", "there is no stage; a lab has at least one.")
+    stages = tuple(_stage(file, f"stages[{place}]", value, objects) for place, value in enumerate(top["stages"]))
+    _no_twins(file, "stages", [stage.name for stage in stages])
+    default = top["default_stage"] or stages[0].name
+    if default not in {stage.name for stage in stages}:
+        known = ", ".join(stage.name for stage in stages)
+        raise BadLab(file, "default_stage", f"{default!r} is no stage of this lab; it has {known}.")
+    return Lab(
+        file=file,
+        name=top["name"],
+        title=top["title"],
+        pin_path=top["pin_path"],
+        default_stage=default,
+        topology=want,
+        host_network=_checked(file, "host_network", top["host_network"], HOST_NETWORK),
+        objects=objects,
+        headers=tuple(top["headers"]),
+        stages=stages,
+    )
+
+
+def _stage(file: str, where: str, value: t.Any, objects: t.Mapping[str, t.Any]) -> Stage:
+    top = _checked(file, where, value, STAGE)
+    _name(file, f"{where}.name", top["name"])
+    where = f"stages.{top['name']}"
+    specs = {
+        "programs": PROGRAM,
+        "attachments": ATTACHMENT,
+        "filters": FILTER,
+        "maps": MAP,
+        "refused": REFUSED,
+        "traffic": TRAFFIC,
+        "checks": CHECK,
+    }
+    parts = {
+        part: tuple(_checked(file, f"{where}.{part}[{place}]", entry, spec) for place, entry in enumerate(top[part]))
+        for part, spec in specs.items()
+    }
+    for part in ("programs", "refused"):
+        for place, entry in enumerate(parts[part]):
+            if entry["object"] not in objects:
+                known = ", ".join(objects) or "none"
+                why = f"{entry['object']!r} is not among the objects; there are {known}."
+                raise BadLab(file, f"{where}.{part}[{place}].object", why)
+    for part in ("traffic", "checks"):
+        _no_twins(file, f"{where}.{part}", [entry["name"] for entry in parts[part]])
+    for place, entry in enumerate(parts["traffic"]):
+        if not 1 <= entry["count"] <= 1000:
+            raise BadLab(file, f"{where}.traffic[{place}].count", f"{entry['count']} is out of range; use 1 to 1000.")
+    for place, entry in enumerate(parts["checks"]):
+        if entry["points"] < 0:
+            raise BadLab(file, f"{where}.checks[{place}].points", f"{entry['points']} is negative; use 0 or more.")
+    return Stage(name=top["name"], title=top["title"], **parts)
+
+
+def _checked(file: str, where: str, value: t.Any, spec: Spec) -> dict[str, t.Any]:
+    """``value`` with defaults filled in and types made right, or BadLab with what the validator says."""
+    if not isinstance(value, dict):
+        raise BadLab(file, where, f"{value!r} is not a mapping; its keys can be {', '.join(spec)}.")
+    unknown = [str(key) for key in value if key not in spec]
+    if unknown:
+        raise BadLab(file, where, f"there is no key {unknown[0]!r} here; there are {', '.join(spec)}.")
+    result = ArgumentSpecValidator(dict(spec)).validate(value)
+    if result.error_messages:
+        raise BadLab(file, where, f"{result.error_messages[0].rstrip('.')}.")
+    checked: dict[str, t.Any] = result.validated_parameters
+    return checked
+
+
+def _name(file: str, where: str, name: t.Any) -> None:
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        raise BadLab(file, where, f"{name!r} is no name; use small letters, digits and '_', as in xdp_hello.")
+
+
+def _plain_file(file: str, where: str, name: str) -> None:
+    if "/" in name or name in ("", ".", ".."):
+        raise BadLab(file, where, f"{name!r} is no plain file name; write it as xdp_pass.c.")
+
+
+def _no_twins(file: str, where: str, names: t.Sequence[str]) -> None:
+    for place, name in enumerate(names):
+        if name in names[:place]:
+            raise BadLab(file, where, f"the name {name!r} is there twice; give each its own.")
