@@ -71,6 +71,7 @@ class BpftoolState:
     installed: t.Mapping[str, str] = field(default_factory=dict)
     own_kernel: bool = False
     recipe: t.Optional[Recipe] = None
+    claimed: bool = False
 
     def best(self) -> Answer:
         """The one that a shell would start: ours is in front on the path."""
@@ -136,6 +137,7 @@ class Bpftool:
             package=bpftool_answer.packaged(runner),
             placed=placed,
             damaged=placed.damaged() if placed else (),
+            claimed=host.journal.claimed(f"tool:{TOOL}") is not None,
         )
         if self.come_from == "package":
             return self._observe_package(host, now)
@@ -181,7 +183,7 @@ class Bpftool:
     def plan(self, now: BpftoolState) -> Plan:
         """See Resource."""
         if not self.come_from:
-            steps = (Remove(TOOL, self._where(now)),) if now.placed else ()
+            steps = (Remove(TOOL, self._where(now)),) if now.placed or now.claimed else ()
             rest = {"path": now.package.path, "from": "package"} if now.package.works else None
             return Plan(self._shown(now), rest if steps else self._shown(now), steps)
         if self.come_from == "package":
