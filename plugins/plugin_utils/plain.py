@@ -1,0 +1,108 @@
+# Copyright (c) 2026 the ebpf.lab authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a host reported, made safe to handle: plain types, bounded text, nothing invisible.
+
+Students are root on their machines, so every value here is whatever somebody chose to send.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import math
+import typing as t
+import unicodedata
+from collections.abc import Mapping, Sequence, Set
+
+DEPTH = 64  # levels of nesting; our own facts have five
+BITS = 256  # of an integer: Python refuses to print one of 4300 digits
+SHOWN = 2000  # characters of a value in a result
+
+# Controls, direction overrides, lone surrogates, private and unassigned characters, line separators.
+INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+
+
+def plain(value: t.Any, depth: int = DEPTH) -> t.Any:
+    """The value in the types of JSON alone, by copy: str, int, float, bool, None, list, and dict with str keys.
+
+    ansible-core 2.19 and later tag their values with subclasses that jmespath does not know. What JSON cannot hold
+    becomes text: bytes, dates, NaN, integers beyond ``BITS`` bits, whatever is nested deeper than ``depth``.
+    """
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, int):
+        bits = int.bit_length(value)
+        return int(value) if bits <= BITS else f"(an integer of {bits} bits)"
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else repr(float(value))
+    if isinstance(value, (bytes, bytearray)):
+        return bytes(value).decode(errors="backslashreplace")
+    if isinstance(value, (datetime.date, datetime.time)):
+        return value.isoformat()
+    if isinstance(value, Mapping):
+        if depth <= 0:
+            return "(nested too deeply)"
+        return {_key(key): plain(item, depth - 1) for key, item in value.items()}
+    if isinstance(value, (Sequence, Set)):
+        if depth <= 0:
+            return "(nested too deeply)"
+        return [plain(item, depth - 1) for item in value]
+    return f"(a value of type {type(value).__name__})"
+
+
+def _key(key: t.Any) -> str:
+    """A key as JSON would write it: true for True, 1 for 1."""
+    found = plain(key, 0)
+    return found if isinstance(found, str) else json.dumps(found)
+
+
+def visible(text: str, limit: int = SHOWN, keep: str = "") -> str:
+    """Text of at most ``limit`` characters (and a note of what was cut) with each invisible character as an escape.
+
+    Such a character could move a terminal's cursor, hide text, or turn the direction of reading. ``keep`` names
+    those that stay, for example a newline.
+    """
+    cut = len(text) - limit
+    shown = "".join(
+        char if char in keep or unicodedata.category(char) not in INVISIBLE else _escape(char) for char in text[:limit]
+    )
+    return f"{shown} (cut: {cut} more characters)" if cut > 0 else shown
+
+
+def _escape(char: str) -> str:
+    """A character as in JSON, or by its number."""
+    number = ord(char)
+    return {"\n": "\\n", "\t": "\\t", "\r": "\\r"}.get(char) or (
+        f"\\x{number:02x}" if number < 0x100 else f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"
+    )
+
+
+def shown(value: t.Any, limit: int = SHOWN) -> str:
+    """A plain value as JSON text of at most ``limit`` characters, ``nothing`` for null. Costs no more than it shows."""
+    if value is None:
+        return "nothing"
+    parts: list[str] = []
+    length = 0
+    # Encoded piece by piece: of ten megabytes only the first pieces are ever looked at.
+    for piece in json.JSONEncoder(ensure_ascii=False).iterencode(_clipped(value, limit)):
+        parts.append(piece)
+        length += len(piece)
+        if length > 2 * limit:
+            break
+    text = visible("".join(parts), limit=10 * limit)
+    return text if len(text) <= limit else f"{text[:limit]} (cut)"
+
+
+def _clipped(value: t.Any, limit: int) -> t.Any:
+    """The value with its long strings cut, and of its lists and dicts no more than could be shown."""
+    if isinstance(value, str):
+        return value if len(value) <= limit else f"{value[: limit // 2]} (cut: {len(value)} characters)"
+    if isinstance(value, list):
+        return [_clipped(item, limit) for item in value[:limit]]
+    if isinstance(value, dict):
+        items = list(value.items())[:limit]
+        return {_clipped(key, limit): _clipped(item, limit) for key, item in items}
+    return value
