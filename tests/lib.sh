@@ -8,7 +8,7 @@ scratch=$root/.ansible/test
 mkdir -p "$scratch"
 export PATH="$root/.venv/bin:$PATH" ANSIBLE_HOME="${ANSIBLE_HOME-$root/.ansible}"
 export ANSIBLE_COLLECTIONS_PATH="${ANSIBLE_COLLECTIONS_PATH-$root/.ansible/collections}"
-export PYTHONDONTWRITEBYTECODE=1
+export PYTHONDONTWRITEBYTECODE=1 HYPOTHESIS_STORAGE_DIRECTORY="$scratch/hypothesis"
 passed=0 failed=0
 
 # try NAME COMMAND...: one test; what it prints is kept back unless it fails.
@@ -53,4 +53,44 @@ find_python() {
         return 0
     done
     return 1
+}
+
+# copy_collection: sets copy to a real folder with the collection's files, which is what ansible-test insists on: it
+# refuses a symlink, and inside another repository it finds no target at all and calls that a success.
+copy_collection() {
+    copies=$(mktemp -d /var/tmp/ebpf.lab-tests.XXXXXX)
+    trap 'rm -rf "$copies"' EXIT
+    trap 'exit 1' INT TERM HUP
+    copy=$copies/ansible_collections/ebpf/lab
+    mkdir -p "$copy"
+    git ls-files --cached --others --exclude-standard | while read -r file; do
+        case $file in # not part of what is installed, and held to the rules of lint instead
+        tests/sanity/* | tests/integration/*) ;;
+        .* | benchmarks/* | docs/* | lab | molecule/* | tests/*) continue ;;
+        esac
+        [ ! -f "$file" ] || echo "$file"
+    done | tar -cf - -T - | tar -xf - -C "$copy"
+    # It makes its own environments, and downloads pip for them from a place of its own; ours is in Python already.
+    PATH=$(echo "$PATH" | tr ':' '\n' | grep -v 'pyenv/shims' | paste -sd : -)
+    mkdir -p "$scratch/home/.ansible/test/cache" "$scratch/pythons"
+    for version in 3.9 3.12 3.13; do # it looks for other versions on PATH alone
+        interpreter=$(find_python "$version") && ln -sf "$(command -v "$interpreter")" "$scratch/pythons/python$version"
+    done
+    PATH=$PATH:$scratch/pythons
+    # It drops the environment's settings of pip, so they become a file.
+    mkdir -p "$scratch/home/.config/pip"
+    settings=$(python -m pip config list | sed -n "s/^[^.]*\.\([a-z-]*\)='\(.*\)'$/\1 = \2/p" | sort -u)
+    printf '[global]\n%s\n' "$settings" >"$scratch/home/.config/pip/pip.conf"
+    export HOME="$scratch/home"
+    version=$(sed -n "s/^ *pip='\(.*\)',/\1/p" \
+        "$(python -c 'import ansible_test; print(ansible_test.__path__[0])')/_internal/python_requirements.py")
+    unset ANSIBLE_HOME ANSIBLE_COLLECTIONS_PATH
+    cat >"$HOME/.ansible/test/cache/get_pip_$(echo "$version" | tr . _).py" <<'END'
+import ensurepip, os, runpy, sys
+environment = dict(os.environ)
+ensurepip.bootstrap()
+os.environ.clear(), os.environ.update(environment)  # ensurepip turns off pip's configuration
+sys.argv[1:] = ["install", *(a for a in sys.argv[1:] if a not in ("--no-setuptools", "--no-wheel"))]
+runpy.run_module("pip", run_name="__main__", alter_sys=True)
+END
 }
