@@ -234,13 +234,16 @@ def test_a_flush_that_leaves_a_rule_which_drops_is_refused() -> None:
         FlushResource(flush=(Flush("filter", ("MINE",)),)).plan(State({HERE: chains}))
 
 
+INPUT = {"table": "filter", "chain": "INPUT"}
+
+
 @pytest.mark.parametrize(
     ("params", "words"),
     [
         ({"flush": [{"table": "fliter"}]}, "fliter"),
         ({"policies": [{"table": "filter", "chain": "MINE", "policy": "DROP"}]}, "no base chain"),
         ({"policies": [{"table": "filter", "chain": "INPUT", "policy": "REJECT"}]}, "no policy"),
-        ({"policies": [{"table": "filter", "chain": "INPUT", "policy": p} for p in ("DROP", "ACCEPT")]}, "two policies"),
+        ({"policies": [{**INPUT, "policy": p} for p in ("DROP", "ACCEPT")]}, "two policies"),
         ({"flush": [{"table": "nat", "chains": []}]}, "empty list"),
         ({"flush": [{"table": "nat"}], "backends": []}, "backends"),
         ({}, "nothing"),

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 the ebpf.lab authors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The planner of ip_forward by its properties, on the model of the kernel that tests/kernel compares with the real one."""
+"""The planner of ip_forward by its properties, on the model of the kernel that tests/kernel proves."""
 
 from __future__ import annotations
 

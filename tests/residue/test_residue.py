@@ -1,0 +1,73 @@
+# Copyright (c) 2026 the ebpf.lab authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""After down a machine is as it was before up; and the snapshot that says so sees what it should.
+
+Each test makes an isolated machine of its own; run them with ``pytest tests/residue`` as root.
+"""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+HERE = pathlib.Path(__file__).resolve().parent
+ISOLATE = HERE.parent / "isolate"
+
+
+def isolated(*argv: str, collections: str = "") -> subprocess.CompletedProcess[str]:
+    """Run a command on a new isolated machine."""
+    path = f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}"
+    env = {**os.environ, "PATH": path, "PYTHONDONTWRITEBYTECODE": "1", "ANSIBLE_LOCALHOST_WARNING": "0"}
+    if collections:
+        env["ANSIBLE_COLLECTIONS_PATH"] = collections
+    return subprocess.run([str(ISOLATE), *argv], capture_output=True, text=True, check=False, env=env)
+
+
+@pytest.mark.parametrize("machine", ["own_rules", "own_objects"])
+@pytest.mark.parametrize("what", ["host_network", "./lab"])
+def test_nothing_is_left_over(machine: str, what: str, tmp_path: pathlib.Path) -> None:
+    assert shutil.which("bpftool", path="/usr/sbin:/usr/bin"), "bpftool is missing: install the package bpftool"
+    place = tmp_path / "ansible_collections/ebpf"
+    place.mkdir(parents=True)
+    (place / "lab").symlink_to(HERE.parents[1])
+    done = isolated(sys.executable, str(HERE / "machine.py"), machine, what, collections=str(tmp_path))
+    assert done.returncode == 0 and "nothing left over" in done.stdout, f"{done.stdout}\n{done.stderr}"
+
+
+CHANGES = {
+    "a rule of the nft back end": ("iptables-nft -t mangle -A PREROUTING -j ACCEPT", "nft | table ip mangle"),
+    "a legacy table that was loaded": ("ip6tables-legacy -S", "ip6tables-legacy | filter"),
+    "a link": ("ip link add x0 type veth peer name x1", "links | x0"),
+    "an address": ("ip addr add 10.8.0.1/24 dev lo", "links | lo | addresses"),
+    "a route": ("ip route add blackhole 10.7.0.0/16", "routes"),
+    "a rule of routing": ("ip rule add pref 99 lookup 99", "rules"),
+    "a namespace": ("ip netns add x", "network | x"),
+    "a sysctl": ("sysctl -qw net.ipv4.ip_forward=1", "sysctl | ipv4/ip_forward"),
+    "a sysctl of an interface": ("sysctl -qw net.ipv6.conf.lo.accept_ra=2", "ipv6/conf/lo/accept_ra"),
+    "a folder of pins": ("mkdir /sys/fs/bpf/ebpf", "/sys/fs/bpf/ebpf"),
+    "a pin": ("bpftool map create /sys/fs/bpf/m type array key 4 value 4 entries 1 name m", "/sys/fs/bpf/m"),
+    "a mount": ("mount -t tmpfs tmpfs /mnt", "/mnt tmpfs"),
+    "a file in /etc": ("touch /etc/sysctl.d/60-ebpf-lab.conf", "/etc/sysctl.d/60-ebpf-lab.conf"),
+    "a mode in /etc": ("chmod 600 /etc/hostname", "/etc/hostname"),
+    "a journal": ("mkdir /var/lib/ebpf.lab", "/var/lib/ebpf.lab"),
+}
+
+
+@pytest.mark.parametrize("what", CHANGES)
+def test_the_snapshot_sees(what: str) -> None:
+    change, words = CHANGES[what]
+    take = f"{sys.executable} {HERE}/snapshot.py"
+    script = f"""set -e; cd /dev/shm
+        {take} take >a; {take} take >b; {take} diff a b
+        {change} >/dev/null; {take} take >b; ! {take} diff a b"""
+    done = isolated("sh", "-c", script)
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    first, *lines = done.stdout.splitlines()
+    assert first == "the snapshots are equal"
+    assert any(words in line for line in lines), done.stdout
