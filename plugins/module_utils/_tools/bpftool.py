@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import os
 import typing as t
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 
-from .._core.errors import BadInput, CommandFailed, LabError
+from .._core.errors import BadInput, LabError
 from .._core.host import Host
 from .._core.plan import Plan, Step
 from . import apt, bpftool_answer, receipt, source
@@ -144,25 +144,12 @@ class Bpftool:
         if self.tree is not None:
             wanted = KERNEL if self.come_from == "kernel" else MIRROR
             if self._identity is None:  # asked once a call: the server's answer must not change under the plan
-                self._identity = tuple(sorted(self._identify(host, self.tree, wanted, placed).items()))
+                identity, self._warnings = source.identify_or_keep(host, self.tree, wanted, placed)
+                self._identity = tuple(sorted(identity.items()))
             skeletons = runner.which("clang") is not None and os.path.exists(BTF)
             recipe = Recipe(self.come_from, self._identity, compiler(runner), self.static, skeletons)
             return replace(now, recipe=recipe)
         return now
-
-    def _identify(
-        self, host: Host, tree: source.AnySource, wanted: source.Wanted, placed: t.Optional[receipt.Receipt]
-    ) -> dict[str, str]:
-        """What would be built. A server that is away does not make a good build of what it gave us a bad one."""
-        try:
-            return tree.identify(host, wanted)
-        except CommandFailed as error:
-            built = placed.about["source"] if placed else {}
-            asked = asdict(tree)
-            if {name: built.get(name) for name in asked} != asked:
-                raise
-            self._warnings = (f"Kept what is there, not knowing whether {', '.join(asked.values())} moved: {error}",)
-            return {name: value for name, value in built.items() if name not in asked}
 
     def _observe_package(self, host: Host, now: BpftoolState) -> BpftoolState:
         runner, kernel = host.runner, os.uname().release

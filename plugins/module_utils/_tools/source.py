@@ -15,11 +15,12 @@ import os
 import re
 import shutil
 import typing as t
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from .._core.errors import BadInput, CommandFailed, LabError
 from . import apt
 from .download import checked_checksum, checked_url, download
+from .receipt import Receipt
 from .workshop import Workshop, as_nobody, build_uid
 
 if t.TYPE_CHECKING:
@@ -188,6 +189,21 @@ class PackagedSource:
 
 
 AnySource = t.Union[GitSource, TarballSource, DirectorySource, PackagedSource]
+
+
+def identify_or_keep(
+    host: Host, tree: AnySource, wanted: Wanted, placed: t.Optional[Receipt]
+) -> tuple[dict[str, str], tuple[str, ...]]:
+    """What would be built, and warnings. While the server is away, what was built from its answer stays good."""
+    try:
+        return tree.identify(host, wanted), ()
+    except CommandFailed as error:
+        built = placed.about["source"] if placed else {}
+        asked = asdict(tree)
+        if {name: built.get(name) for name in asked} != asked:
+            raise
+        warning = f"Kept what is there, not knowing whether {', '.join(asked.values())} moved: {error}"
+        return {name: value for name, value in built.items() if name not in asked}, (warning,)
 
 
 def unpack(shop: Workshop, archive: str, wanted: Wanted) -> None:
