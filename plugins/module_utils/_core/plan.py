@@ -135,7 +135,7 @@ class Applied:
 
 def apply_steps(host: Host, steps: t.Sequence[Step], applied: Applied) -> None:
     """Apply ``steps`` in order, neighbours of one group together; ``applied`` tells how far it got when it raises."""
-    for key, run in itertools.groupby(steps, key=Step.group):
+    for key, run in itertools.groupby(steps, key=lambda step: step.group()):
         members = list(run)
         if key is None:
             for step in members:

@@ -26,7 +26,7 @@ IFLA_XDP_ATTACHED, IFLA_XDP_PROG_ID = 2, 4
 XDP_MODES = {1: "native", 2: "generic", 3: "offload", 4: "multiple"}
 RTEXT_FILTER_SKIP_STATS = 8
 IFF_UP = 1
-IFA_ADDRESS, IFA_LOCAL, IFA_FLAGS, IFA_F_TENTATIVE = 1, 2, 8, 0x40
+IFA_ADDRESS, IFA_LOCAL, IFA_FLAGS, IFA_F_SECONDARY, IFA_F_TENTATIVE = 1, 2, 8, 0x01, 0x40
 RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PRIORITY, RTA_TABLE, RTA_VIA = 1, 4, 5, 6, 15, 18
 RT_TABLE_MAIN, RTN_UNICAST, RTPROT_KERNEL, RTPROT_RA, RTM_F_CLONED = 254, 1, 2, 9, 0x200
 NDA_DST, NDA_LLADDR, NUD_PERMANENT = 1, 2, 0x80
@@ -99,12 +99,16 @@ def _link(body: bytes) -> Link:
 
 @dataclass(frozen=True)
 class Address:
-    """An address on a link: ``text`` is 192.168.100.1/24; ``tentative`` while duplicate detection goes on."""
+    """An address on a link: ``text`` is 192.168.100.1/24; ``tentative`` while duplicate detection goes on.
+
+    ``secondary`` (IPv4 only): the kernel deletes it together with the first address of its network (ip-address(8)).
+    """
 
     index: int
     text: str
     link_local: bool
     tentative: bool
+    secondary: bool
 
 
 def addresses(netlink: Netlink) -> list[Address]:
@@ -120,7 +124,8 @@ def addresses(netlink: Netlink) -> list[Address]:
         flags |= _number(values.get(IFA_FLAGS, b""))
         text = f"{socket.inet_ntop(family, raw)}/{prefix}"
         link_local = family == socket.AF_INET6 and raw[0] == 0xFE and raw[1] & 0xC0 == 0x80
-        found.append(Address(index, text, link_local, bool(flags & IFA_F_TENTATIVE)))
+        secondary = family == socket.AF_INET and bool(flags & IFA_F_SECONDARY)  # the bit means another thing in IPv6
+        found.append(Address(index, text, link_local, bool(flags & IFA_F_TENTATIVE), secondary))
     return found
 
 

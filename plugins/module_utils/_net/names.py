@@ -29,8 +29,15 @@ def interface_name(option: str, value: str) -> str:
 def netns_name(option: str, value: str) -> str:
     """A name for a network namespace: a file name below /run/netns."""
     if not value or value in (".", "..") or "/" in value or len(value.encode()) > 255 or "\0" in value:
-        raise BadInput(option, value, "is no name for a network namespace", "use a plain file name such as vns1")
+        raise BadInput(option, value, "is no name for a network namespace", "use a name such as vns1")
     return value
+
+
+def netns_place(option: str, value: str) -> str:
+    """A namespace to work in: a name, the absolute path of its file, or "" for the module's own."""
+    if value.startswith("/") and "\0" not in value and "//" not in value and not value.endswith("/"):
+        return value
+    return netns_name(option, value) if value else ""
 
 
 def address(option: str, value: str) -> str:

@@ -54,6 +54,7 @@ class Netlink:
 
     def __init__(self, netns: str = "") -> None:
         self.netns = netns
+        self.indexes: dict[str, int] = {}  # of links by name, as far as somebody has looked; see steps.index_of
         self._sequence = 0
         self._socket = in_netns(netns, self._open)
 

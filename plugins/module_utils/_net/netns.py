@@ -14,6 +14,7 @@ import ctypes
 import errno
 import fcntl
 import os
+import resource
 import threading
 import typing as t
 
@@ -157,6 +158,34 @@ def create(wanted: t.Sequence[str], made: t.Callable[[str], None]) -> None:
             made(name)
 
     _in_thread(body)
+
+
+class Held:
+    """Keeps a namespace alive after its name has gone, until ``close``."""
+
+    def __init__(self, name: str) -> None:
+        _raise_file_limit()
+        self.name = name
+        self._handle = os.open(path_of(name), os.O_RDONLY | os.O_CLOEXEC)
+
+    def put_back(self) -> None:
+        """Give the namespace its name again."""
+        path, source = path_of(self.name), f"/proc/self/fd/{self._handle}"
+        os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o000))
+        flags = ctypes.c_ulong(MS_BIND)
+        doing = f"put back the network namespace {self.name}"
+        _call("mount", source.encode(), path.encode(), b"none", flags, None, doing=doing)
+
+    def close(self) -> None:
+        """Let the namespace go."""
+        os.close(self._handle)
+
+
+def _raise_file_limit() -> None:
+    """A thousand namespaces are more files than a process may open before it asks for more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def remove(name: str) -> None:

@@ -11,9 +11,10 @@ from collections import defaultdict
 
 from .._core.errors import KernelRefused
 from .._core.host import Host
+from .._core.journal import Entry
 from . import netns
 from .links import Link, addresses, links, namespace_id, neighbours, routes
-from .state import Interface, Now, Ref, Route, Want, from_saved, sysctl_key
+from .state import Interface, Now, Ref, Route, Want, from_saved, interface_of, interface_sysctl_of, sysctl_key
 
 SYSCTL = "/proc/sys/net"
 
@@ -30,10 +31,12 @@ def observe(host: Host, want: Want) -> Now:
         if not name or kinds[name] == "present":
             host.forget_netlink(name)  # a name may stand for another namespace than a moment ago
             all_links[name] = links(host.netlink(name))
+    journal = host.journal.entries
+    saved_sysctls = _saved_sysctls(journal, want)
     interfaces: dict[Ref, Interface] = {}
     for name, seen in all_links.items():
-        interfaces.update(_interfaces(host, name, seen, wanted_in[name], all_links))
-    journal = host.journal.entries
+        paths = {path for path, _value in saved_sysctls.get(name, frozenset())}
+        interfaces.update(_interfaces(host, name, seen, wanted_in[name], all_links, paths))
     return Now(
         namespaces=kinds,
         loopback=frozenset(name for name, seen in all_links.items() if "lo" in seen and seen["lo"].up),
@@ -49,21 +52,33 @@ def observe(host: Host, want: Want) -> Now:
             for key, entry in journal.items()
             if entry.has_saved and key.startswith("link:")
         },
-        saved_sysctls={
-            name: frozenset(
-                (path, journal[sysctl_key(name, path)].saved)
-                for path, _value in wanted
-                if sysctl_key(name, path) in journal
-            )
-            for name, wanted in want.sysctls.items()
-        },
+        saved_sysctls=saved_sysctls,
         folder=netns.folder_is_mount(),
         others=frozenset(os.listdir(netns.FOLDER)) - set(named) if os.path.isdir(netns.FOLDER) else frozenset(),
     )
 
 
+def _saved_sysctls(journal: t.Mapping[str, Entry], want: Want) -> dict[str, frozenset[tuple[str, str]]]:
+    """What the journal holds of the wanted namespaces' sysctls and of all sysctls of the wanted interfaces."""
+    wanted = {sysctl_key(name, path): (name, path) for name, pairs in want.sysctls.items() for path, _value in pairs}
+    refs = {interface.ref for interface in want.interfaces}
+    found: dict[str, set[tuple[str, str]]] = defaultdict(set)
+    for key, entry in journal.items():
+        if not entry.has_saved or not key.startswith("sysctl:"):
+            continue
+        place = wanted.get(key) or interface_sysctl_of(key)
+        if place is not None and (key in wanted or (place[0], interface_of(place[1])) in refs):
+            found[place[0]].add((place[1], entry.saved))
+    return {name: frozenset(pairs) for name, pairs in found.items()}
+
+
 def _interfaces(
-    host: Host, name: str, seen: dict[str, Link], wanted: list[Interface], all_links: dict[str, dict[str, Link]]
+    host: Host,
+    name: str,
+    seen: dict[str, Link],
+    wanted: list[Interface],
+    all_links: dict[str, dict[str, Link]],
+    saved_paths: set[str],
 ) -> dict[Ref, Interface]:
     """The wanted interfaces that are there in one namespace."""
     here = [interface for interface in wanted if interface.name in seen]
@@ -72,19 +87,24 @@ def _interfaces(
     netlink = host.netlink(name)
     by_index = {link.index: link.name for link in seen.values()}
     held_addresses: dict[int, set[str]] = defaultdict(set)
+    held_secondary: dict[int, set[str]] = defaultdict(set)
+    wanted_addresses = {address for interface in here for address in interface.addresses}
     for address in addresses(netlink):
         # The kernel gives each IPv6 link its fe80:: address by itself: that is nobody's wish and nobody's drift.
-        if not address.link_local or address.text in _wanted_addresses(here):
+        if not address.link_local or address.text in wanted_addresses:
             held_addresses[address.index].add(address.text)
+        if address.secondary:
+            held_secondary[address.index].add(address.text)
     held_routes: dict[int, set[Route]] = defaultdict(set)
     implied: dict[int, set[Route]] = defaultdict(set)
     for route in routes(netlink):
         (implied if route.kernel else held_routes)[route.index].add(Route(route.to, route.via, route.metric))
     held_neighbours: dict[int, set[tuple[str, str]]] = defaultdict(set)
-    if any(interface.neighbours or interface.exclusive for interface in here):
+    entries = host.journal.entries  # of what is not ours all is seen, because all of it may be put back
+    if any(i.neighbours or i.exclusive or i.key not in entries or not entries[i.key].claimed for i in here):
         for index, address_text, mac in neighbours(netlink):
             held_neighbours[index].add((address_text, mac))
-    paths = [path for interface in here for path, _value in interface.sysctls]
+    paths = {path for interface in here for path, _value in interface.sysctls} | saved_paths
     values = dict(read_sysctls(name, paths))
     found: dict[Ref, Interface] = {}
     for interface in here:
@@ -104,13 +124,10 @@ def _interfaces(
             routes=frozenset(held_routes[link.index]),
             implied=frozenset(implied[link.index]),
             neighbours=frozenset(held_neighbours[link.index]),
-            sysctls=frozenset((path, values[path]) for path, _value in interface.sysctls if path in values),
+            secondary=frozenset(held_secondary[link.index]),
+            sysctls=frozenset(pair for pair in values.items() if interface_of(pair[0]) == interface.name),
         )
     return found
-
-
-def _wanted_addresses(interfaces: list[Interface]) -> set[str]:
-    return {address for interface in interfaces for address in interface.addresses}
 
 
 def _peer(host: Host, wanted: Interface, link: Link, all_links: dict[str, dict[str, Link]]) -> t.Optional[Ref]:

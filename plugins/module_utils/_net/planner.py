@@ -9,13 +9,15 @@ each part the steps of one namespace stand together, because neighbours are sent
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import typing as t
+from collections import defaultdict
 from dataclasses import replace
 
 from .._core.errors import Refused
 from .._core.plan import Forget, Plan, Step
-from .state import Interface, Now, Ref, Route, Want, link_key, sysctl_key
+from .state import Interface, Now, Ref, Route, Want, interface_of, link_key, sysctl_key
 from .steps import (
     FOLDER_KEY,
     CreateLink,
@@ -33,6 +35,8 @@ from .steps import (
     netns_key,
 )
 
+IPV6_MTU = 1280  # bytes; RFC 8200, section 5
+
 
 def plan(now: Now, want: Want) -> Plan:
     """The steps from ``now`` to ``want``. Raises Refused when a foreign interface bears a wanted name."""
@@ -47,10 +51,13 @@ def satisfies(seen: Route, wanted: Route) -> bool:
 def settle(now: Interface, want: Interface) -> Interface:
     """The interface after its plan has run: what is wanted, and what nobody named as it is."""
     wanted_paths = {path for path, _value in want.sysctls}
-    missing = {route for route in want.routes if not _has(now, route)}
-    replaced = {seen for seen in now.routes for wanted in missing if _in_the_way(seen, wanted)}
-    extra_routes = {seen for seen in now.routes if not any(satisfies(seen, wanted) for wanted in want.routes)}
-    replaced |= extra_routes if want.exclusive else set()
+    addresses = want.addresses if want.exclusive else now.addresses | want.addresses
+    routes = frozenset() if now.up and not want.up else now.routes  # a link that goes down loses its routes
+    there = routes | _implied(now, want.up, addresses)
+    missing = {wanted for wanted in want.routes if not any(satisfies(seen, wanted) for seen in there)}
+    replaced = {seen for seen in routes for wanted in missing if _in_the_way(seen, wanted)}
+    if want.exclusive:
+        replaced |= {seen for seen in routes if not any(satisfies(seen, wanted) for wanted in want.routes)}
     wanted_neighbours = {address for address, _mac in want.neighbours}
     others = frozenset(pair for pair in now.neighbours if pair[0] not in wanted_neighbours and not want.exclusive)
     return replace(
@@ -59,15 +66,27 @@ def settle(now: Interface, want: Interface) -> Interface:
         mtu=now.mtu if want.mtu is None else want.mtu,
         mac=now.mac if want.mac is None else want.mac,
         master=now.master if want.master is None else want.master,
-        addresses=want.addresses if want.exclusive else now.addresses | want.addresses,
-        routes=(now.routes - replaced) | missing,
+        addresses=addresses,
+        routes=(routes - replaced) | missing,
         neighbours=want.neighbours | others,
         sysctls=want.sysctls | frozenset(pair for pair in now.sysctls if pair[0] not in wanted_paths),
     )
 
 
-def _has(now: Interface, wanted: Route) -> bool:
-    return any(satisfies(seen, wanted) for seen in now.routes | now.implied)
+def _implied(now: Interface, up: bool, addresses: frozenset[str]) -> frozenset[Route]:
+    """The routes that the kernel will have made: an address that is new, or whose link goes up, brings one."""
+    if not up:
+        return frozenset()
+    lost = {_network(address) for address in now.addresses - addresses}
+    new = {_network(address) for address in (addresses - now.addresses if now.up else addresses)}
+    new = {network for network in new if not network.endswith("/32") or ":" in network}  # IPv4 hosts bring none
+    kept = frozenset(route for route in now.implied if now.up and route.to not in lost - new)
+    return kept | {Route(network, metric=256 if ":" in network else 0) for network in new}
+
+
+@functools.cache
+def _network(address: str) -> str:
+    return str(ipaddress.ip_interface(address).network)
 
 
 def _in_the_way(seen: Route, wanted: Route) -> bool:
@@ -83,58 +102,78 @@ def fresh(want: Interface) -> Interface:
     )  # fmt: skip
 
 
-def sysctl_steps(now: Interface, after: Interface, adopted: t.Optional[Interface]) -> list[Step]:
+def sysctl_steps(now: Interface, after: Interface, foreign: bool) -> list[Step]:
     """The interface's own sysctls; before it goes up, because some count from then on only."""
     old = dict(now.sysctls)
     return [
-        SetSysctl(after.netns, path, old.get(path, ""), value, adopted)
+        SetSysctl(after.netns, path, old.get(path, ""), value, sysctl_key(after.netns, path) if foreign else "")
         for path, value in sorted(after.sysctls)
         if old.get(path) != value
     ]
 
 
-def setting_steps(now: Interface, after: Interface, adopted: t.Optional[Interface]) -> list[Step]:
-    """Settings, addresses and neighbours of one interface, then up: all that routes need to be there."""
+def surviving(now: Interface, after: Interface) -> Interface:
+    """What is left of ``now`` when all that has to go is gone, with what the kernel takes along.
+
+    Going down takes routes, neighbours and IPv6 addresses; a new MAC takes the neighbours; an MTU below 1280 turns
+    IPv6 off (RFC 8200); the first IPv4 address of a network takes the later ones, the last of all the routes. All of
+    that is taken away and put back by steps of its own, so that undoing it brings it back as well.
+    """
+    goes_down = now.up and not after.up
+    no_ipv6 = goes_down or (now.mtu != after.mtu and (after.mtu or IPV6_MTU) < IPV6_MTU)
+    first = {_network(address) for address in now.addresses - after.addresses - now.secondary if ":" not in address}
+    addresses = frozenset(
+        address
+        for address in now.addresses & after.addresses
+        if not (no_ipv6 and ":" in address) and not (address in now.secondary and _network(address) in first)
+    )
+    had_ipv4, has_ipv4 = (any(":" not in address for address in some) for some in (now.addresses, addresses))
+    no_ipv4 = goes_down or (had_ipv4 and not has_ipv4)
+    return replace(
+        now,
+        addresses=addresses,
+        routes=frozenset(route for route in now.routes & after.routes if not (no_ipv6 if ":" in route.to else no_ipv4)),
+        neighbours=frozenset() if goes_down or now.mac != after.mac else now.neighbours & after.neighbours,
+    )
+
+
+def clear_steps(now: Interface, after: Interface, adopted: t.Optional[Interface]) -> list[Step]:
+    """Take away what has to go, in the order that makes its undoing possible: gateways before what leads to them."""
+    if not (now.addresses or now.routes or now.neighbours):
+        return []
     netns, name = after.ref
+    kept = surviving(now, after)
+    routes = sorted(now.routes - kept.routes, key=lambda route: (not route.via, route))
+    addresses = sorted(now.addresses - kept.addresses, key=lambda address: (address not in now.secondary, address))
+    return [
+        *(SetRoute(netns, adopted, name, route, add=False) for route in routes),
+        *(SetNeighbour(netns, adopted, name, *pair, add=False) for pair in sorted(now.neighbours - kept.neighbours)),
+        *(SetAddress(netns, adopted, name, address, add=False) for address in addresses),
+    ]
+
+
+def setting_steps(now: Interface, after: Interface, adopted: t.Optional[Interface]) -> list[Step]:
+    """Settings, addresses, up or down, and neighbours of one interface: all that routes need to be there."""
+    netns, name = after.ref
+    kept = surviving(now, after) if now.addresses or now.neighbours else now
     steps: list[Step] = [
         SetLink(netns, adopted, name, setting, getattr(now, setting), getattr(after, setting))
         for setting in ("mtu", "mac", "master")
         if (getattr(now, setting) or "") != (getattr(after, setting) or "")
     ]
-    removed = sorted(now.addresses - after.addresses)
-    steps += [SetAddress(netns, adopted, name, address, add=False) for address in removed]
-    # Deleting the first IPv4 address of a network takes the later ones of that network with it (ip-address(8)).
-    lost = {address for address in now.addresses & after.addresses if _same_network(address, removed)}
-    steps += [SetAddress(netns, adopted, name, address) for address in sorted((after.addresses - now.addresses) | lost)]
-    if now.up != after.up:
-        steps.append(SetLink(netns, adopted, name, "up", now.up, after.up))
-    known, wanted = dict(now.neighbours), dict(after.neighbours)
-    steps += [
-        SetNeighbour(netns, adopted, name, address, known[address], add=False)
-        for address in sorted(known.keys() - wanted.keys())
-    ]
-    steps += [
-        SetNeighbour(netns, adopted, name, address, mac, known.get(address, ""))
-        for address, mac in sorted(wanted.items())
-        if known.get(address) != mac
-    ]
-    return steps
-
-
-def _same_network(address: str, removed: t.Sequence[str]) -> bool:
-    network = ipaddress.ip_interface(address).network
-    return network.version == 4 and any(ipaddress.ip_interface(other).network == network for other in removed)
+    turn: list[Step] = [SetLink(netns, adopted, name, "up", now.up, after.up)] if now.up != after.up else []
+    addresses = [SetAddress(netns, adopted, name, address) for address in sorted(after.addresses - kept.addresses)]
+    steps += [*addresses, *turn] if after.up else [*turn, *addresses]
+    missing = sorted(after.neighbours - kept.neighbours)
+    return [*steps, *(SetNeighbour(netns, adopted, name, *pair) for pair in missing)]
 
 
 def route_steps(now: Interface, after: Interface, adopted: t.Optional[Interface]) -> list[Step]:
-    """The routes out of one interface: what is in the way goes first, link routes come before those by a gateway."""
+    """The missing routes out of one interface: those on the link come before those by a gateway."""
     netns, name = after.ref
-    gone = sorted(now.routes - after.routes)
-    new = sorted(after.routes - now.routes, key=lambda route: (bool(route.via), route))
-    return [
-        *(SetRoute(netns, adopted, name, route, add=False) for route in gone),
-        *(SetRoute(netns, adopted, name, route) for route in new),
-    ]
+    missing = after.routes - (surviving(now, after).routes if now.routes else now.routes)
+    ordered = sorted(missing, key=lambda route: (bool(route.via), route))
+    return [SetRoute(netns, adopted, name, route) for route in ordered]
 
 
 def create_step(one: Interface, other: t.Optional[Interface]) -> CreateLink:
@@ -148,15 +187,12 @@ def rebuild_steps(*interfaces: t.Optional[Interface]) -> tuple[Step, ...]:
     """What makes deleted interfaces again as they were seen: the undo of a deletion."""
     ends = [interface for interface in interfaces if interface is not None]
     steps: list[Step] = [create_step(ends[0], ends[1] if len(ends) > 1 else None)]
-    for build in (sysctl_steps, setting_steps, route_steps):
+    for end in ends:
+        steps += sysctl_steps(fresh(end), end, False)
+    for build in (setting_steps, route_steps):
         for end in ends:
             steps += build(fresh(end), end, None)
     return tuple(steps)
-
-
-def _by_namespace(interfaces: t.Iterable[Interface]) -> list[Interface]:
-    """Stable: the order within a namespace is kept."""
-    return sorted(interfaces, key=lambda interface: interface.netns)
 
 
 class _Both:
@@ -211,19 +247,22 @@ class _Present(_Both):
         self._namespaces(absent)
         current = self._links()
         settled = {ref: settle(seen, self.wanted[ref]) for ref, seen in current.items()}
-        ordered = _by_namespace(settled.values())
+        # Within a namespace the wanted order is kept, but for a VLAN, which can only go up after its parent.
+        ordered = sorted(settled.values(), key=lambda after: (after.netns, self._depth(self.wanted[after.ref])))
         for name in self.want.namespaces:
             self._namespace_sysctls(name, absent)
         for after in ordered:
-            self.steps += sysctl_steps(current[after.ref], after, self._adopted_now(after.ref))
-        for name in sorted({"", *self.want.namespaces, *(interface.netns for interface in ordered)}):
+            self.steps += sysctl_steps(current[after.ref], after, self._adopted_now(after.ref) is not None)
+        here_in: dict[str, list[Interface]] = defaultdict(list)
+        for after in ordered:
+            here_in[after.netns].append(after)
+        for name in sorted({*self.want.namespaces, *here_in}):
             if name in self.want.namespaces and name not in self.now.loopback:
                 seen = Interface(name, "lo", "loopback", up=False)
                 foreign = name not in absent and netns_key(name) not in self.now.claimed
                 self.steps.append(SetLink(name, seen if foreign else None, "lo", "up", False, True))
-            here = [after for after in ordered if after.netns == name]
-            for build in (setting_steps, route_steps):
-                for after in here:
+            for build in (clear_steps, setting_steps, route_steps):
+                for after in here_in[name]:
                     self.steps += build(current[after.ref], after, self._adopted_now(after.ref))
         return self.finish({name: "present" for name in self.now.namespaces}, settled.values())
 
@@ -235,27 +274,40 @@ class _Present(_Both):
         for name, kind in sorted(self.now.namespaces.items()):
             if kind != "present" and name not in self.want.namespaces:
                 self.steps.append(NeedNamespace(name))
+                self.warnings.append(f"The network namespace {name} has to be made by an earlier task of the play.")
         if absent and not self.now.folder:
             self.steps.append(MakeFolder())
         self.steps += [CreateNamespace(name, stray=self.now.namespaces[name] == "stray") for name in absent]
+
+    def _depth(self, interface: Interface) -> int:
+        """How many VLANs it stands on, itself included: each is made after its parent."""
+        depth = 0
+        while interface.kind == "vlan":
+            depth += 1
+            parent = self.wanted.get((interface.netns, interface.parent or ""))
+            if parent is None:
+                break
+            interface = parent
+        return depth
 
     def _links(self) -> dict[Ref, Interface]:
         """Plan the links that have to go and those that have to be made; returns what there is then."""
         self.made: set[Ref] = set()
         creates: list[tuple[Interface, t.Optional[Interface]]] = []
-        for one, other in self.pairs():
+        for one, other in sorted(self.pairs(), key=lambda pair: self._depth(pair[0])):
             ends = [end for end in (one, other) if end is not None]
-            if all(self._is_as_made(end) for end in ends):
-                continue
-            for end in ends:
-                seen = self.now.interfaces.get(end.ref)
-                if seen is not None and (end.parent is None or (end.netns, end.parent) not in self.made):
+            if not all(self._is_as_made(end) for end in ends):
+                creates.append((one, other))
+                self.made |= {end.ref for end in ends}
+        for one, other in reversed(creates):  # a VLAN before the link that it stands on, which would take it along
+            for end in (one, other):
+                seen = self.now.interfaces.get(end.ref) if end is not None else None
+                if end is not None and seen is not None:
                     self._refuse_foreign(seen, end)
                     self.delete(seen, None)
-            creates.append((one, other))
-            self.made |= {end.ref for end in ends}
-        creates.sort(key=lambda pair: (pair[0].kind == "vlan", create_step(*pair).netns))
-        self.steps += [create_step(*pair) for pair in creates]
+        steps = [(self._depth(pair[0]), create_step(*pair)) for pair in creates]
+        steps.sort(key=lambda item: (item[0], item[1].netns, item[1].interface.parent or ""))
+        self.steps += [step for _depth, step in steps]
         current = {}
         for ref, wanted in self.wanted.items():
             seen = self.now.interfaces.get(ref)
@@ -263,6 +315,10 @@ class _Present(_Both):
             if state.master and (state.netns, state.master) in self.made:
                 state = replace(state, master="")  # the bridge that it was in has gone
             current[ref] = state
+        for ref, wanted in self.wanted.items():
+            parent = (wanted.netns, wanted.parent or "")
+            if not wanted.up and parent in self.wanted and self.wanted[parent].up and not current[parent].up:
+                current[ref] = replace(current[ref], up=True)  # the kernel sets it up together with its parent
         return current
 
     def _is_as_made(self, want: Interface) -> bool:
@@ -298,15 +354,26 @@ class _Absent(_Both):
 
     def plan(self) -> Plan:
         kept: list[Interface] = []
-        for one, other in self.pairs():
+        for one, other in reversed(list(self.pairs())):  # VLANs before veths before bridges: undone the other way round
             kept += self._interfaces([end for end in (one, other) if end is not None])
         namespaces = dict(self.now.namespaces)
+        self.inside = self._keys_inside()
         for name in self.want.namespaces:
             self._namespace(name, namespaces)
         stay = set(self.now.others) | {name for name, kind in namespaces.items() if kind != "absent"}
         if FOLDER_KEY in self.now.claimed and not any(netns_key(name) in self.now.claimed for name in stay):
             self.steps.append(Forget(FOLDER_KEY) if stay or not self.now.folder else RemoveFolder())
         return self.finish(namespaces, kept)
+
+    def _keys_inside(self) -> dict[str, set[str]]:
+        """The journal's entries of what goes with each namespace."""
+        found: dict[str, set[str]] = defaultdict(set)
+        for key in {*self.now.claimed, *self.now.saved}:
+            if key.startswith("link:"):
+                found[key[len("link:") :].rpartition("/")[0]].add(key)
+        for name, pairs in self.now.saved_sysctls.items():
+            found[name] |= {sysctl_key(name, path) for path, _value in pairs}
+        return found
 
     def _interfaces(self, wanted: list[Interface]) -> list[Interface]:
         """Plan one interface or pair; returns what stays."""
@@ -325,25 +392,32 @@ class _Absent(_Both):
 
     def _put_back(self, seen: Interface) -> Interface:
         saved = self.now.saved.get(seen.key)
-        if saved is None:
+        sysctls = frozenset(
+            pair for pair in self.now.saved_sysctls.get(seen.netns, frozenset()) if interface_of(pair[0]) == seen.name
+        )
+        if saved is None and not sysctls:
             self.warnings.append(f"The interface {seen} was there before the lab and stays.")
             return seen
-        after = settle(seen, saved)
-        for build in (sysctl_steps, setting_steps, route_steps):
+        after = settle(seen, replace(saved or Interface(*seen.ref, seen.kind, seen.up), sysctls=sysctls))
+        self.steps += sysctl_steps(seen, after, False)
+        for build in (clear_steps, setting_steps, route_steps):
             self.steps += build(seen, after, None)
-        self.steps.append(Forget(seen.key))
+        self.steps += [Forget(sysctl_key(seen.netns, path)) for path, _value in sorted(sysctls)]
+        self.steps += [Forget(seen.key)] if saved else []
         return after
 
     def _namespace(self, name: str, namespaces: dict[str, str]) -> None:
         kind = self.now.namespaces[name]
+        named = {interface.key for interface in self.want.interfaces}
         ours = netns_key(name) in self.now.claimed
         if kind != "absent" and (ours or self.want.force):
-            self.steps.append(RemoveNamespace(name, kind))
+            self.steps.append(RemoveNamespace(name, kind, tuple(sorted(self.inside[name]))))
             namespaces[name] = "absent"
             return
         if ours:
             self.steps.append(Forget(netns_key(name)))
         if kind != "present":
+            self.steps += [Forget(key) for key in sorted(self.inside[name]) if key not in named]
             return
         self.warnings.append(f"The network namespace {name} was there before the lab and stays.")
         if link_key((name, "lo")) in self.now.saved:
@@ -352,6 +426,8 @@ class _Absent(_Both):
             self.steps.append(Forget(link_key((name, "lo"))))
         old = dict(self.now.sysctls.get(name, frozenset()))
         for path, value in sorted(self.now.saved_sysctls.get(name, frozenset())):
+            if path not in old:
+                continue
             if old.get(path) != value:
                 self.steps.append(SetSysctl(name, path, old.get(path, ""), value))
             self.steps.append(Forget(sysctl_key(name, path)))

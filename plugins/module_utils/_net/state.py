@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 import typing as t
 from dataclasses import dataclass, field
 
@@ -102,8 +103,21 @@ def sysctl_key(netns: str, path: str) -> str:
     return f"sysctl:{netns}:net.{path.replace('/', '.')}"
 
 
+def interface_of(path: str) -> str:
+    """The interface that a path such as ipv4/conf/veth1/rp_filter is about, "" when it is a namespace's own."""
+    parts = path.split("/")
+    return parts[2] if len(parts) == 4 and parts[1] == "conf" else ""
+
+
+def interface_sysctl_of(key: str) -> t.Optional[tuple[str, str]]:
+    """Namespace and path of an interface's sysctl from its journal key, whose interface may have dots in its name."""
+    netns, _colon, name = key[len("sysctl:") :].rpartition(":")
+    match = re.fullmatch(r"net\.(ipv[46])\.conf\.(.+)\.(\w+)", name)
+    return (netns, f"{match[1]}/conf/{match[2]}/{match[3]}") if match else None
+
+
 def from_saved(saved: t.Mapping[str, t.Any]) -> Interface:
-    """The interface that ``to_saved`` wrote down, wanted back exactly. Its sysctls have journal entries of their own."""
+    """The interface that ``to_saved`` wrote down, wanted back exactly; sysctls have journal entries of their own."""
     peer = saved["peer"]
     return Interface(
         netns=saved["netns"],

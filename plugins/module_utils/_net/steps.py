@@ -115,10 +115,15 @@ class CreateNamespace(Step):
 
 @dataclass(frozen=True)
 class RemoveNamespace(Step):
-    """Remove a namespace's name; ``before`` is what bore it: present, stray, or absent when undoing."""
+    """Remove a namespace's name; ``before`` is what bore it: present, stray, or absent when undoing.
+
+    ``forget`` are the journal's keys of what goes with it. The namespace is held open until the call has succeeded,
+    so that undoing gives the very same one its name back.
+    """
 
     name: str
     before: str = "present"
+    forget: tuple[str, ...] = ()
 
     def title(self) -> str:
         what = "stray file" if self.before == "stray" else "network namespace"
@@ -126,13 +131,17 @@ class RemoveNamespace(Step):
 
     def apply(self, host: Host) -> None:
         host.forget_netlink(self.name)
+        if self.before == "present":
+            host.kept["namespace", self.name] = netns.Held(self.name)
         netns.remove(self.name)
 
-    def inverse(self) -> tuple[Step, ...]:
-        return (CreateNamespace(self.name),)
+    def undo(self, host: Host) -> None:
+        if self.before == "present":
+            host.forget_netlink(self.name)
+            host.kept["namespace", self.name].put_back()
 
     def notes(self) -> tuple[Note, ...]:
-        return (Note("release", netns_key(self.name)),)
+        return tuple(Note("release", key) for key in (netns_key(self.name), *self.forget))
 
 
 @dataclass(frozen=True)
@@ -192,13 +201,13 @@ class Request(Step):
 
 
 def index_of(host: Host, ref: Ref) -> int:
-    """A link's index, read once a namespace and kept while links are neither made nor deleted there."""
-    known: t.Optional[dict[str, int]] = host.kept.get(("indexes", ref[0]))
-    if known is None or ref[1] not in known:
+    """A link's index, read once a socket and kept until a link is deleted in its namespace."""
+    netlink = host.netlink(ref[0])
+    known = netlink.indexes
+    if ref[1] not in known:
         from .links import links
 
-        known = {name: link.index for name, link in links(host.netlink(ref[0])).items()}
-        host.kept["indexes", ref[0]] = known
+        known.update({name: link.index for name, link in links(netlink).items()})
     if ref[1] not in known:
         where = f" in the network namespace {ref[0]}" if ref[0] else ""
         raise KernelRefused(f"look up the interface {ref[1]}{where}", errno.ENODEV)
@@ -207,7 +216,7 @@ def index_of(host: Host, ref: Ref) -> int:
 
 def _forget_indexes(host: Host, *namespaces: str) -> None:
     for name in namespaces:
-        host.kept.pop(("indexes", name), None)
+        host.netlink(name).indexes.clear()
 
 
 @dataclass(frozen=True)
@@ -228,7 +237,6 @@ class CreateLink(Request):
         from . import messages
 
         one, other = self.interface, self.peer
-        _forget_indexes(host, one.netns, *([other.netns] if other else []))
         if other is not None:
             handle = os.open(netns.path_of(other.netns), os.O_RDONLY | os.O_CLOEXEC)
             held.append(handle)
@@ -247,6 +255,10 @@ class CreateLink(Request):
 
     def inverse(self) -> tuple[Step, ...]:
         return (DeleteLink(self.netns, None, self.interface, self.peer),)
+
+    def group(self) -> t.Hashable:
+        # A VLAN's request names its parent by index, so the parent has to be there before the batch is written.
+        return ("create links", self.netns, self.interface.parent)
 
     def notes(self) -> tuple[Note, ...]:
         ends = (self.interface, self.peer) if self.peer else (self.interface,)
@@ -269,6 +281,11 @@ class DeleteLink(Request):
 
     def inverse(self) -> tuple[Step, ...]:
         return self.rebuild
+
+    def undo(self, host: Host) -> None:
+        if not self.rebuild:
+            raise LabError("one end alone does not tell how the pair was made.")
+        super().undo(host)
 
     def notes(self) -> tuple[Note, ...]:
         ends = (self.interface, self.peer) if self.peer else (self.interface,)
@@ -388,12 +405,11 @@ class SetRoute(Request):
 
 @dataclass(frozen=True)
 class SetNeighbour(Request):
-    """Set or delete a permanent neighbour entry; ``old`` is the MAC that was there before, if any."""
+    """Set or delete a permanent neighbour entry."""
 
     name: str
     address: str
     mac: str
-    old: str = ""
     add: bool = True
 
     def title(self) -> str:
@@ -407,9 +423,7 @@ class SetNeighbour(Request):
         return messages.neighbour(index_of(host, (self.netns, self.name)), self.address, self.mac, self.add)
 
     def inverse(self) -> tuple[Step, ...]:
-        if self.add and self.old:
-            return (replace(self, mac=self.old, old=self.mac),)
-        return (replace(self, add=not self.add, old=""),)
+        return (replace(self, add=not self.add),)
 
 
 @dataclass(frozen=True)
@@ -420,7 +434,6 @@ class SetSysctl(Step):
     path: str
     old: str
     new: str
-    adopted: t.Optional[Interface] = None
     saved: str = ""
 
     def title(self) -> str:
@@ -442,9 +455,4 @@ class SetSysctl(Step):
         return (replace(self, old=self.new, new=self.old),) if self.old else ()
 
     def notes(self) -> tuple[Note, ...]:
-        notes = []
-        if self.adopted is not None:
-            notes.append(Note("save", self.adopted.key, self.adopted.to_saved()))
-        if self.saved:
-            notes.append(Note("save", self.saved, self.old))
-        return tuple(notes)
+        return (Note("save", self.saved, self.old),) if self.saved else ()

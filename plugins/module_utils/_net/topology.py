@@ -14,7 +14,7 @@ from .._core.plan import Plan
 from . import names
 from .observe import observe
 from .planner import plan
-from .state import Interface, Now, Ref, Route, Want
+from .state import Interface, Now, Ref, Want
 
 Params = t.Mapping[str, t.Any]
 
@@ -72,12 +72,15 @@ def _unique(option: str, values: t.Iterable[str], right: str) -> frozenset[str]:
 def interface(option: str, params: Params, kind: str, **further: t.Any) -> Interface:
     """One wanted interface from its arguments; ``option`` is where they stand, for the error's sentence."""
     name = names.interface_name(f"{option}.name", params["name"])
-    netns = names.netns_name(f"{option}.netns", params["netns"]) if params["netns"] else ""
+    netns = names.netns_place(f"{option}.netns", params["netns"])
     addresses = [names.address(f"{option}.addresses", value) for value in params["addresses"]]
     routes = [names.route(f"{option}.routes", value) for value in params["routes"]]
     if routes and not params["up"]:
         raise BadInput(f"{option}.routes", str(routes[0]), "cannot leave by a link that is down", "set up: true")
-    _routes_unique(f"{option}.routes", routes)
+    if params["mtu"] is not None and params["mtu"] < 1280 and any(":" in address for address in addresses):
+        raise BadInput(f"{option}.mtu", params["mtu"], "is too small for IPv6", "make it 1280 or more (RFC 8200)")
+    if params["neighbours"] and not params["up"]:
+        raise BadInput(f"{option}.neighbours", name, "is down and can know no neighbours", "set up: true")
     where = f"{option}.neighbours"
     neighbours = [
         (names.ip(f"{where}.address", value["address"]), names.mac(f"{where}.mac", value["mac"]))
@@ -101,10 +104,6 @@ def interface(option: str, params: Params, kind: str, **further: t.Any) -> Inter
         exclusive=params["exclusive"],
         **further,
     )
-
-
-def _routes_unique(option: str, routes: t.Sequence[Route]) -> None:
-    _unique(option, (f"{route.to} metric {route.metric}" for route in routes), "give one of them another metric")
 
 
 def veth(option: str, params: Params) -> tuple[Interface, Interface]:
@@ -134,8 +133,7 @@ def topology(params: Params) -> Want:
     for place, value in enumerate(params["vlans"]):
         interfaces.append(vlan(f"vlans[{place}]", value))
     namespaces = [
-        names.netns_name(f"namespaces[{place}].name", value["name"])
-        for place, value in enumerate(params["namespaces"])
+        names.netns_name(f"namespaces[{place}].name", value["name"]) for place, value in enumerate(params["namespaces"])
     ]
     _unique("namespaces", namespaces, "name each namespace once")
     sysctls = {
@@ -158,7 +156,26 @@ def wanted(want: Want) -> Want:
     for one in want.interfaces:
         if one.master and kinds.get((one.netns, one.master), "bridge") != "bridge":
             raise BadInput("master", one.master, "is no bridge", f"name a bridge in the namespace of {one}")
+        if one.kind == "vlan":
+            _vlan_stands(one, {other.ref: other for other in want.interfaces})
+    # One table a namespace: two interfaces cannot both have the route to a place with the same metric.
+    routes = [f"{route.to} metric {route.metric}" + (f" in {one.netns}" if one.netns else "")
+              for one in want.interfaces for route in one.routes]  # fmt: skip
+    _unique("routes", routes, "give one of them another metric")
     return want
+
+
+def _vlan_stands(one: Interface, interfaces: t.Mapping[Ref, Interface]) -> None:
+    """Raises BadInput when a VLAN stands on itself, or is to be up on a link that is down."""
+    below: t.Optional[Interface] = one
+    seen: set[Ref] = set()
+    while below is not None and below.kind == "vlan":
+        if below.ref in seen:
+            raise BadInput("parent", one.parent, f"stands on {one} itself", "name a link below it")
+        seen.add(below.ref)
+        below = interfaces.get((below.netns, below.parent or ""))
+        if below is not None and one.up and not below.up:
+            raise BadInput("up", True, f"cannot be for {one}", f"its parent {below} has to be up as well")
 
 
 def namespaces(given: t.Sequence[str], sysctls: Params, present: bool) -> Want:
