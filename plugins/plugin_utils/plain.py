@@ -12,15 +12,11 @@ import datetime
 import json
 import math
 import typing as t
-import unicodedata
 from collections.abc import Mapping, Sequence, Set
 
 DEPTH = 64  # levels of nesting; our own facts have five
 BITS = 256  # of an integer: Python refuses to print one of 4300 digits
 SHOWN = 2000  # characters of a value in a result
-
-# Controls, direction overrides, lone surrogates, private and unassigned characters, line separators.
-INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 
 def plain(value: t.Any, depth: int = DEPTH) -> t.Any:
@@ -60,16 +56,17 @@ def _key(key: t.Any) -> str:
 
 
 def visible(text: str, limit: int = SHOWN, keep: str = "") -> str:
-    """Text of at most ``limit`` characters (and a note of what was cut) with each invisible character as an escape.
+    """Text of at most ``limit`` characters with each invisible character as an escape; a cut is noted at its end.
 
-    Such a character could move a terminal's cursor, hide text, or turn the direction of reading. ``keep`` names
-    those that stay, for example a newline.
+    Invisible is what ``str.isprintable`` says no to: controls, direction overrides, lone surrogates, unassigned
+    characters, every space but the plain one. They could move a terminal's cursor, hide text, or turn the direction
+    of reading. ``keep`` names those that stay, for example a newline. What was made visible once stays as it is.
     """
-    cut = len(text) - limit
-    shown = "".join(
-        char if char in keep or unicodedata.category(char) not in INVISIBLE else _escape(char) for char in text[:limit]
-    )
-    return f"{shown} (cut: {cut} more characters)" if cut > 0 else shown
+    shown = "".join(char if char.isprintable() or char in keep else _escape(char) for char in text[: limit + 1])
+    if len(shown) <= limit:
+        return shown
+    note = f" (cut: {len(text)} characters)" if len(text) > limit else " (cut)"
+    return shown[: limit - len(note)] + note
 
 
 def _escape(char: str) -> str:
@@ -92,8 +89,7 @@ def shown(value: t.Any, limit: int = SHOWN) -> str:
         length += len(piece)
         if length > 2 * limit:
             break
-    text = visible("".join(parts), limit=10 * limit)
-    return text if len(text) <= limit else f"{text[:limit]} (cut)"
+    return visible("".join(parts), limit)
 
 
 def _clipped(value: t.Any, limit: int) -> t.Any:

@@ -1,0 +1,263 @@
+# Copyright (c) 2026 the ebpf.lab authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What verify found, kept on the control node: FOLDER/LAB/MACHINE/STAGE.json, and the run before it beside it.
+
+A result is a dict of plain types::
+
+    {"format": 1, "lab": "lecture2", "title": "…", "stages": [{"name": "hello", "title": "…"}, …],
+     "host": "s01", "stage": "hello", "time": "2026-11-22T10:00:00Z",
+     "status": "graded", "message": "", "points": 3, "max_points": 5,
+     "checks": [{"name", "passed", "points", "max_points", "expected", "found", "hint", "error"}, …]}
+
+``status`` is graded, unreachable or failed (verify itself could not be done; ``message`` says why). The last two have
+no checks. ``stages`` are all stages of the lab, in its order, so that a report needs no lab file. Text is short, with
+nothing invisible in it: it was cleaned before it was kept, and is cleaned again when it is read.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import hashlib
+import json
+import os
+import tempfile
+import typing as t
+import urllib.parse
+from dataclasses import dataclass, field
+
+from .plain import plain, shown, visible
+
+FORMAT = 1
+STATUSES = ("graded", "unreachable", "failed")
+LINE = 300  # characters of a name or a message
+MAX_POINTS = 1_000_000
+MACHINE = "_machine"  # no stage's name starts with an underscore
+PREVIOUS = ".previous"
+
+Result = dict[str, t.Any]
+
+
+@dataclass(frozen=True)
+class Machine:
+    """All that is kept of one machine: its newest attempt, and its results by stage, new and before."""
+
+    host: str
+    attempt: Result
+    stages: dict[str, Result] = field(default_factory=dict)
+    previous: dict[str, Result] = field(default_factory=dict)
+
+
+def timestamp(now: t.Optional[datetime.datetime] = None) -> str:
+    """A moment as in 2026-11-22T10:00:00Z."""
+    moment = now or datetime.datetime.now(datetime.timezone.utc)
+    return moment.astimezone(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def make_result(
+    host: str,
+    lab: t.Mapping[str, t.Any],
+    stage: str,
+    outcome: t.Any,
+    now: t.Optional[datetime.datetime] = None,
+) -> Result:
+    """The result of one machine from ``outcome``, what the task ebpf.lab.lab returned for it.
+
+    ``lab`` has ``name``, ``title`` and ``stages``. ``stage`` is the one asked for; "" takes the outcome's, which counts
+    only if the lab has it: the outcome comes from the machine.
+    """
+    outcome = outcome if isinstance(outcome, dict) else {}
+    stages = [{"name": str(item["name"]), "title": str(item.get("title") or "")} for item in lab["stages"]]
+    names = [item["name"] for item in stages]
+    said = outcome.get("stage")
+    stage = stage or (said if isinstance(said, str) and said in names else "")
+    result: Result = {
+        "format": FORMAT,
+        "lab": str(lab["name"]),
+        "title": str(lab.get("title") or ""),
+        "stages": stages,
+        "host": host,
+        "stage": stage,
+        "time": timestamp(now),
+    }
+    checks = outcome.get("checks")
+    if outcome.get("unreachable") is True:
+        result.update(status="unreachable", message=outcome.get("msg"))
+    elif isinstance(checks, list) and stage:
+        result.update(status="graded", message="", checks=checks)
+    else:
+        reason = outcome.get("msg") or (
+            "the machine did not say which stage it is at" if checks else "it gave no result"
+        )
+        result.update(status="failed", message=reason)
+    return clean(result)
+
+
+def clean(value: t.Any) -> Result:
+    """A result with every key in its right type and all text safe to show. Raises ValueError for what is none."""
+    value = plain(value)
+    if not isinstance(value, dict) or value.get("format") != FORMAT or value.get("status") not in STATUSES:
+        raise ValueError("not a result of verify")
+    result: Result = {"format": FORMAT, "status": value["status"]}
+    for key in ("lab", "title", "host", "stage", "time", "message"):
+        result[key] = _line(value.get(key))
+    result["stages"] = [
+        {"name": _line(item.get("name")), "title": _line(item.get("title"))} for item in _dicts(value.get("stages"))
+    ]
+    result["checks"] = [_clean_check(check) for check in _dicts(value.get("checks"))]
+    for key in ("points", "max_points"):
+        result[key] = sum(check[key] for check in result["checks"])
+    return result
+
+
+def _dicts(value: t.Any) -> list[dict[str, t.Any]]:
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def _clean_check(check: dict[str, t.Any]) -> dict[str, t.Any]:
+    most = _points(check.get("max_points"))
+    passed = check.get("passed") is True
+    return {
+        "name": _line(check.get("name")),
+        "passed": passed,
+        "points": min(_points(check.get("points")), most) if passed else 0,
+        "max_points": most,
+        "expected": _text(check.get("expected")),
+        "found": _text(check.get("found")),
+        "hint": _text(check.get("hint"), keep="\n"),
+        "error": _text(check["error"]) if check.get("error") else None,
+    }
+
+
+def _line(value: t.Any) -> str:
+    return (
+        visible(" ".join(value.split()), LINE)
+        if isinstance(value, str)
+        else ""
+        if value is None
+        else shown(value, LINE)
+    )
+
+
+def _text(value: t.Any, keep: str = "") -> str:
+    return visible(value, keep=keep) if isinstance(value, str) else "" if value is None else shown(value)
+
+
+def _points(value: t.Any) -> t.Union[int, float]:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return 0
+    return min(max(value, 0), MAX_POINTS)
+
+
+def file_name(name: str) -> str:
+    """A name as one that every file system takes and that leads nowhere else: its odd characters as %XX."""
+    quoted = urllib.parse.quote(name, safe="", errors="replace")
+    if quoted.startswith((".", "_")):
+        quoted = f"%{ord(quoted[0]):02X}{quoted[1:]}"
+    if not 0 < len(quoted) <= 150:
+        quoted = f"{quoted[:100]}%{hashlib.sha256(name.encode(errors='backslashreplace')).hexdigest()[:16]}"
+    return quoted
+
+
+def save(folder: str, result: Result) -> str:
+    """Keep a result, and the one of the stage before it; returns the file's path. Raises OSError."""
+    result = clean(result)
+    here = os.path.join(folder, file_name(result["lab"]), file_name(result["host"]))
+    os.makedirs(here, mode=0o700, exist_ok=True)
+    path = os.path.join(here, f"{MACHINE}.json")
+    _write(path, {**result, "checks": []})
+    if result["status"] == "graded":
+        path = os.path.join(here, f"{file_name(result['stage'])}.json")
+        with contextlib.suppress(FileNotFoundError):
+            os.replace(path, f"{path[: -len('.json')]}{PREVIOUS}.json")
+        _write(path, result)
+    return path
+
+
+def _write(path: str, result: Result) -> None:
+    """Whole or not at all: a report may be made while verify runs."""
+    handle, temporary = tempfile.mkstemp(dir=os.path.dirname(path), prefix=".new-")
+    try:
+        with open(handle, "w", encoding="utf-8") as file:
+            json.dump(result, file, indent=1, ensure_ascii=True, allow_nan=False)
+            file.write("\n")
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def labs(folder: str) -> list[str]:
+    """The labs that results are kept of, the one verified last first."""
+    newest: dict[str, str] = {}
+    for name in _names(folder):
+        for machine in _names(os.path.join(folder, name)):
+            wrong: list[str] = []  # load_all tells of them
+            attempt = _read(os.path.join(folder, name, machine, f"{MACHINE}.json"), wrong)
+            if attempt is not None:
+                newest[attempt["lab"]] = max(newest.get(attempt["lab"], ""), attempt["time"])
+    return sorted(newest, key=lambda lab: newest[lab], reverse=True)
+
+
+def load_all(folder: str, lab: str) -> tuple[list[Machine], list[str]]:
+    """The machines of a lab by name, and a sentence for each file that could not be read."""
+    machines: list[Machine] = []
+    wrong: list[str] = []
+    here = os.path.join(folder, file_name(lab))
+    for name in _names(here):
+        stages: dict[str, Result] = {}
+        previous: dict[str, Result] = {}
+        attempt = None
+        for file in sorted(os.listdir(os.path.join(here, name))):
+            if file.startswith(".") or not file.endswith(".json"):
+                continue
+            result = _read(os.path.join(here, name, file), wrong)
+            if result is None:
+                continue
+            if file == f"{MACHINE}.json":
+                attempt = result
+            elif file.endswith(f"{PREVIOUS}.json"):
+                previous[result["stage"]] = result
+            else:
+                stages[result["stage"]] = result
+        newest = attempt or max(stages.values(), key=lambda result: str(result["time"]), default=None)
+        if newest is not None:
+            machines.append(Machine(newest["host"], newest, stages, previous))
+    return sorted(machines, key=lambda machine: machine.host), wrong
+
+
+def _names(folder: str) -> list[str]:
+    try:
+        return sorted(entry.name for entry in os.scandir(folder) if entry.is_dir(follow_symlinks=False))
+    except FileNotFoundError:
+        return []
+
+
+def _read(path: str, wrong: list[str]) -> t.Optional[Result]:
+    try:
+        with open(path, encoding="utf-8") as file:
+            return clean(json.load(file))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, RecursionError) as error:
+        wrong.append(f"{path} is left out: {error}.")
+        return None
+
+
+def drift(before: t.Optional[Result], now: Result) -> list[dict[str, str]]:
+    """What a stage's result has that the one before had not: ``check``, ``kind`` (broke, fixed, changed), both values.
+
+    A check counts as changed when it failed before and fails now with something else found.
+    """
+    if before is None:
+        return []
+    old = {check["name"]: check for check in before["checks"]}
+    found = []
+    for check in now["checks"]:
+        was = old.get(check["name"])
+        if was is None or (was["passed"] == check["passed"] and (check["passed"] or was["found"] == check["found"])):
+            continue
+        kind = "changed" if was["passed"] == check["passed"] else "fixed" if check["passed"] else "broke"
+        found.append({"check": check["name"], "kind": kind, "before": was["found"], "now": check["found"]})
+    return found

@@ -1,0 +1,162 @@
+# Copyright (c) 2026 the ebpf.lab authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Results of verify on disk: what is kept, what a machine cannot smuggle in, what drifted."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import typing as t
+
+import pytest
+from ansible_collections.ebpf.lab.plugins.plugin_utils import results
+from ansible_collections.ebpf.lab.plugins.plugin_utils.plain import visible
+from hypothesis import given
+from hypothesis import strategies as st
+
+LAB = {"name": "lecture2", "title": "The lecture", "stages": [{"name": "hello", "title": "Hi"}, {"name": "drop"}]}
+
+
+def check(name: str = "it", passed: bool = True, found: t.Any = "1", **more: t.Any) -> dict[str, t.Any]:
+    return {"name": name, "passed": passed, "points": int(passed), "max_points": 1, "found": found, **more}
+
+
+def made(*checks: t.Any, host: str = "s01", stage: str = "hello", **more: t.Any) -> results.Result:
+    return results.make_result(host, LAB, stage, {"checks": list(checks), **more})
+
+
+def test_what_is_kept_comes_back(tmp_path: pathlib.Path) -> None:
+    result = made(check(), check("other", False, hint="a\nb", expected="2", error="why"))
+    path = results.save(str(tmp_path), result)
+    assert path == str(tmp_path / "lecture2/s01/hello.json")
+    machines, wrong = results.load_all(str(tmp_path), "lecture2")
+    assert wrong == []
+    assert [machine.host for machine in machines] == ["s01"]
+    assert machines[0].stages == {"hello": result}
+    assert machines[0].attempt["status"] == "graded"
+    assert (result["points"], result["max_points"]) == (1, 2)
+    assert results.labs(str(tmp_path)) == ["lecture2"]
+    assert results.load_all(str(tmp_path), "nothing") == ([], [])
+
+
+def test_the_run_before_is_kept_for_drift(tmp_path: pathlib.Path) -> None:
+    for found in ("1", "2", "3"):
+        results.save(str(tmp_path), made(check(passed=found != "3", found=found)))
+    machine = results.load_all(str(tmp_path), "lecture2")[0][0]
+    assert machine.previous["hello"]["checks"][0]["found"] == "2"
+    assert results.drift(machine.previous["hello"], machine.stages["hello"]) == [
+        {"check": "it", "kind": "broke", "before": "2", "now": "3"}
+    ]
+
+
+def test_unreachable_keeps_the_grades(tmp_path: pathlib.Path) -> None:
+    results.save(str(tmp_path), made(check()))
+    gone = results.make_result("s01", LAB, "", {"unreachable": True, "msg": "no route to host"})
+    results.save(str(tmp_path), gone)
+    results.save(str(tmp_path), results.make_result("s02", LAB, "", {"unreachable": True, "msg": "\x1b[31mno"}))
+    first, second = results.load_all(str(tmp_path), "lecture2")[0]
+    assert (first.attempt["status"], first.attempt["message"]) == ("unreachable", "no route to host")
+    assert first.stages["hello"]["points"] == 1
+    assert (second.attempt["message"], second.stages) == ("\\x1b[31mno", {})
+
+
+def test_drift() -> None:
+    before = made(check("a"), check("b", False, "x"), check("c", False, "x"), check("d", False, "x"), check("gone"))
+    now = made(check("a", False, "y"), check("b"), check("c", False, "y"), check("d", False, "x"), check("new", False))
+    assert [(item["check"], item["kind"]) for item in results.drift(before, now)] == [
+        ("a", "broke"),
+        ("b", "fixed"),
+        ("c", "changed"),
+    ]
+    assert results.drift(None, now) == []
+    assert results.drift(now, now) == []
+
+
+def test_a_machine_cannot_choose_the_file_or_its_points(tmp_path: pathlib.Path) -> None:
+    hostile = {
+        "stage": "../../../etc/passwd",
+        "lab": "../x",
+        "host": "../y",
+        "checks": [check(points=1e300, max_points="9"), check(points=50, max_points=float("inf")), "x", None],
+        "points": 1_000_000,
+    }
+    result = results.make_result("s01", LAB, "", hostile)
+    assert (result["status"], result["lab"], result["host"], result["stage"]) == ("failed", "lecture2", "s01", "")
+    result = results.make_result("s01", LAB, "hello", hostile)
+    assert (result["points"], result["max_points"]) == (0, 0)
+    results.save(str(tmp_path), result)
+    assert sorted(os.listdir(tmp_path)) == ["lecture2"]
+
+
+@pytest.mark.parametrize(
+    "host", ["../../x", ".", "..", "", "a/b", "/etc", "_machine", "é" * 300, "x\0y", "\ud800", "::1"]
+)
+def test_any_host_name_is_one_folder(tmp_path: pathlib.Path, host: str) -> None:
+    results.save(str(tmp_path), made(check(), host=host))
+    assert len(list((tmp_path / "lecture2").iterdir())) == 1
+    assert len(list(tmp_path.rglob("*"))) == 4
+    assert results.load_all(str(tmp_path), "lecture2")[0][0].host == visible(host, results.LINE)
+
+
+def test_unreadable_files_are_told_and_left_out(tmp_path: pathlib.Path) -> None:
+    results.save(str(tmp_path), made(check()))
+    folder = tmp_path / "lecture2" / "s01"
+    (folder / "drop.json").write_text("{")
+    (folder / "count.json").write_text('{"format": 2}')
+    (folder / "deep.json").write_text("[" * 100_000)
+    (folder / "bytes.json").write_bytes(b"\xff\xfe")
+    machines, wrong = results.load_all(str(tmp_path), "lecture2")
+    assert list(machines[0].stages) == ["hello"]
+    assert len(wrong) == 4
+    assert all(" is left out: " in sentence for sentence in wrong)
+
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters()),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=6), inner, max_size=4),
+    max_leaves=10,
+)
+outcomes = anything | st.fixed_dictionaries(
+    {},
+    optional={
+        "unreachable": anything,
+        "msg": anything,
+        "stage": st.sampled_from(["hello", "drop", "..", "", 5]),
+        "checks": st.lists(
+            anything
+            | st.fixed_dictionaries(
+                {},
+                optional={
+                    key: anything
+                    for key in ("name", "passed", "points", "max_points", "expected", "found", "hint", "error")
+                },
+            ),
+            max_size=4,
+        ),
+    },
+)
+
+
+@given(outcomes, st.sampled_from(["", "hello"]))
+def test_every_outcome_becomes_a_result(outcome: t.Any, stage: str) -> None:
+    result = results.make_result("s01", LAB, stage, outcome)
+    text = json.dumps(result, allow_nan=False)
+    assert results.clean(json.loads(text)) == result
+    assert result["status"] in results.STATUSES
+    assert (result["status"] == "graded") == bool(
+        result["stage"]
+        and isinstance(outcome, dict)
+        and isinstance(outcome.get("checks"), list)
+        and outcome.get("unreachable") is not True
+    )
+    assert 0 <= result["points"] <= result["max_points"]
+    assert result["message"].isprintable()
+
+
+@given(st.text(st.characters()), st.integers(60, 100))
+def test_visible_stays_as_it_is(text: str, limit: int) -> None:
+    once = visible(text, limit)
+    assert once.isprintable() and len(once) <= limit
+    assert visible(once, limit) == once
