@@ -48,7 +48,7 @@ class LinkVersioned(Step):
         path = os.path.join(shop.stage, self.prefix.lstrip("/"), "sbin", "bpftool")
         os.makedirs(os.path.dirname(path))
         os.symlink(found[0].path, path)
-        offer(host, TOOL, Staged(shop.stage, {"source": {"package": found[0].path}, "static": False}))
+        offer(host, TOOL, Staged(shop.stage, {"source": {"linux-tools": found[0].path}, "static": False}))
 
     def undo(self, host: Host) -> None:
         """See Step."""
