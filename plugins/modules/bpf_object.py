@@ -113,7 +113,14 @@ maps:
   type: list
   elements: dict
   sample:
-    - {name: pkt_cnt, type: hash, key_size: 4, value_size: 8, max_entries: 256, flags: 0, legacy: false, pin_by_name: false}
+    - name: pkt_cnt
+      type: hash
+      key_size: 4
+      value_size: 8
+      max_entries: 256
+      flags: 0
+      legacy: false
+      pin_by_name: false
 licence:
   description: The licence that the object names; empty when it names none.
   returned: when the object is there

@@ -15,8 +15,8 @@ description:
   - Loads all programs of a BPF object as XDP programs, whatever their sections are called, and pins each in a folder of
     bpffs under its function's name. A missing bpffs is mounted.
   - Loads again when the object, a pin or the maps of a program are not what they should be. The new programs wait in a
-    folder of their own until the verifier has passed all of them; then the pins are replaced, each in one step. When the
-    verifier refuses one, the old programs stay, and its log reaches you.
+    folder of their own until the verifier has passed all of them; then the pins are replaced, each in one step. When
+    the verifier refuses one, the old programs stay, and its log reaches you.
   - An attachment is not touched. One that was made from an old program keeps it until M(ebpf.lab.xdp_attachment) runs.
 attributes:
   check_mode:

@@ -87,7 +87,9 @@ class RunModule:
             line if isinstance(line, str) else line["event"]["msg"] for line in result.get("warnings", [])
         ]
         if bool(result.get("failed")) != fails:
-            raise ModuleFailed(f"{module} was expected to {'fail' if fails else 'succeed'}: {json.dumps(result, indent=1)}")
+            raise ModuleFailed(
+                f"{module} was expected to {'fail' if fails else 'succeed'}: {json.dumps(result, indent=1)}"
+            )
         if fails:
             assert "Traceback" not in json.dumps(result), f"{module} shows a traceback: {result}"
         return result

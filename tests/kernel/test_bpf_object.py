@@ -131,7 +131,7 @@ def test_unknown_section(run_module, source, tmp_path):
 
 
 def test_foreign_header_missing(run_module, tmp_path):
-    (tmp_path / "x.c").write_text('#include <no/such.h>\n')
+    (tmp_path / "x.c").write_text("#include <no/such.h>\n")
     failed = run_module("bpf_object", src=str(tmp_path / "x.c"), dest=str(tmp_path / "x.o"), fails=True)
     assert "no/such.h" in failed["msg"]
     assert "libbpf-dev" in failed["msg"]

@@ -21,7 +21,10 @@ HEAD = """
 #include <bpf/bpf_helpers.h>
 """
 LICENCE = 'char _license[] SEC("license") = "GPL";\n'
-COUNT = HEAD + LICENCE + """
+COUNT = (
+    HEAD
+    + LICENCE
+    + """
 struct { __uint(type, BPF_MAP_TYPE_HASH); __uint(max_entries, LIMIT); __type(key, __u32); __type(value, __u64); }
     pkt_cnt SEC(".maps");
 SEC("xdp") int xdp_count(struct xdp_md *ctx)
@@ -31,6 +34,7 @@ SEC("xdp") int xdp_count(struct xdp_md *ctx)
     return value ? VERDICT : XDP_PASS;
 }
 """
+)
 
 
 def sh(*argv, check=True):
@@ -43,7 +47,19 @@ def compile_(text, path, *flags):
     """Compile without our own modules."""
     source = pathlib.Path(path).with_suffix(".c")
     source.write_text(text)
-    sh("clang", "-O2", "-g", "-target", "bpf", "-I/usr/include/x86_64-linux-gnu", *flags, "-c", str(source), "-o", str(path))
+    sh(
+        "clang",
+        "-O2",
+        "-g",
+        "-target",
+        "bpf",
+        "-I/usr/include/x86_64-linux-gnu",
+        *flags,
+        "-c",
+        str(source),
+        "-o",
+        str(path),
+    )
     return str(path)
 
 
@@ -135,7 +151,9 @@ def test_drift_is_repaired(run_module, xdp_pass, tmp_path, drift):
 
 def test_an_object_with_other_programs_takes_the_old_pins_away(run_module, tmp_path):
     two = HEAD + LICENCE + 'SEC("xdp-a") int first(struct xdp_md *c) { return 2; }\n'
-    path = compile_(two + 'SEC("xdp-b") int a_function_with_a_long_name(struct xdp_md *c) { return 1; }\n', tmp_path / "two.o")
+    path = compile_(
+        two + 'SEC("xdp-b") int a_function_with_a_long_name(struct xdp_md *c) { return 1; }\n', tmp_path / "two.o"
+    )
     run_module("xdp_program", object=path, pin_path=PINS)
     assert sorted(os.listdir(PINS)) == ["a_function_with_a_long_name", "first"]
     compile_(two, path)

@@ -20,7 +20,7 @@ VERSIONED = "/usr/lib/linux-tools/*/bpftool"
 _LOG = re.compile(r"-- BEGIN PROG LOAD LOG --\n(?P<log>.*?)(?:libbpf: )?-- END PROG LOAD LOG --", re.DOTALL)
 _PROGRAM = re.compile(r"libbpf: (?:prog|load bpf program) '(?P<name>[^']*)'")
 _INSTRUCTION = re.compile(r"^\d+: \([0-9a-f]{2}\) ")
-_NOISE = re.compile(r"^(processed \d+ insns|\d+: |;|from \d+ to |R\d+(?:_w)?=|verification time|stack depth|max_states)")
+_NOISE = re.compile(r"^(processed \d+ insns|\d+: |;|from \d+ to |R\d+(?:_w)?=|verification time|stack depth)")
 _LOCATION = re.compile(r" @ (?P<file>[^:@]+):(?P<line>\d+)\s*$")
 
 # What the loader or the verifier says, and the cause and cure in a student's words.
@@ -70,7 +70,7 @@ class LoadRefused(LabError):
     """The loader or the verifier refused an object; the details have ``verifier_log`` and where in the source."""
 
     def __init__(self, path: str, done: Completed) -> None:
-        refusal = read_refusal(done.stderr)
+        refusal = read_refusal(done.stderr or done.stdout)
         where = f" at {refusal.location}" if refusal.location else ""
         line = f" ({refusal.source_line})" if refusal.source_line else ""
         who = f"the program {refusal.program} of {path}" if refusal.program else path

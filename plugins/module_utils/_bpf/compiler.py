@@ -22,7 +22,9 @@ _TRIPLETS = {
     "i686": "i386-linux-gnu",
     "ppc64le": "powerpc64le-linux-gnu",
 }
-_DIAGNOSTIC = re.compile(r"^(?P<file>[^:\n]+):(?P<line>\d+):(?P<column>\d+): (?P<kind>(?:fatal )?error|warning): (?P<text>.*)$")
+_DIAGNOSTIC = re.compile(
+    r"^(?P<file>[^:\n]+):(?P<line>\d+):(?P<column>\d+): (?P<kind>(?:fatal )?error|warning): (?P<text>.*)$"
+)
 _INSTRUCTION = re.compile(r"^\s*[0-9]+:\s+(?P<text>\S.*)$")
 
 
@@ -146,6 +148,5 @@ def disassemble(runner: Runner, path: str, section: str) -> list[str]:
     )
     lines = [match["text"].strip() for match in map(_INSTRUCTION.match, done.stdout.splitlines()) if match]
     if not lines:
-        raise LabError(f"{path} has no section {section!r} with instructions.", "The value 'sections' lists those it has.")
+        raise LabError(f"{path} has no section {section!r} with instructions.", "See the value 'sections'.")
     return lines
-

@@ -138,13 +138,15 @@ class LoadPrograms(Step):
                     "Remove that line from the source and name the map in pin_maps.",
                 )
         if not info.programs:
-            raise LabError(f"object: {self.object} holds no program.", "Give the function a section, such as SEC(\"xdp\").")
+            raise LabError(f"object: {self.object} holds no program.", "Give the function a section by SEC().")
 
     def _reusable(self, info: ObjectInfo) -> dict[str, str]:
         """The pins of the maps that the new programs take over, by the maps' names."""
         if not self.reuse_maps:
             return {}
-        wanted = [(entry, os.path.join(self.map_path, entry.name)) for entry in info.maps if entry.name in self.pin_maps]
+        wanted = [
+            (entry, os.path.join(self.map_path, entry.name)) for entry in info.maps if entry.name in self.pin_maps
+        ]
         return {entry.name: path for entry, path in wanted if fits(entry, syscall.at(path))}
 
     def _swap(
@@ -166,7 +168,10 @@ class LoadPrograms(Step):
         moves: dict[str, tuple[str, t.Union[ProgramInfo, MapInfo]]] = {}
         for program in info.programs:
             source = os.path.join(programs, names[program.name])
-            moves[os.path.join(self.pin_path, program.name)] = (source, t.cast(ProgramInfo, pinned[names[program.name]]))
+            moves[os.path.join(self.pin_path, program.name)] = (
+                source,
+                t.cast(ProgramInfo, pinned[names[program.name]]),
+            )
         for name in self.pin_maps:
             source = os.path.join(maps, name)
             moves[os.path.join(self.map_path, name)] = (source, t.cast(MapInfo, syscall.at(source)))
@@ -204,5 +209,3 @@ class LoadPrograms(Step):
             kept = host.kept.pop(("aside", path), None)
             if kept is not None:
                 os.rename(kept, path)
-
-

@@ -146,9 +146,7 @@ class CompileObject(Step):
                 "disassembly": {},
             }
             if self.disassemble is not None:
-                record["disassembly"] = {
-                    self.disassemble: compiler.disassemble(host.runner, built, self.disassemble)
-                }
+                record["disassembly"] = {self.disassemble: compiler.disassemble(host.runner, built, self.disassemble)}
             os.chmod(built, 0o644)
             with contextlib.suppress(FileNotFoundError), open(self.dest, "rb") as file:
                 host.kept["replaced", self.dest] = file.read()
@@ -161,8 +159,10 @@ class CompileObject(Step):
         put_back(self.dest, host.kept.pop(("replaced", self.dest), None))
 
     def notes(self) -> tuple[Note, ...]:
-        claim = () if self.replaces and self.foreign is None else (
-            Note("claim", f"file:{self.dest}", None, volatile=False),
+        claim = (
+            ()
+            if self.replaces and self.foreign is None
+            else (Note("claim", f"file:{self.dest}", None, volatile=False),)
         )
         if self.foreign is None:
             return claim
@@ -181,9 +181,8 @@ class RemoveObject(Step):
     def apply(self, host: Host) -> None:
         saved = host.journal.saved(f"file:{self.dest}")
         try:
-            with contextlib.suppress(FileNotFoundError):
-                with open(self.dest, "rb") as file:
-                    host.kept["replaced", self.dest] = file.read()
+            with contextlib.suppress(FileNotFoundError), open(self.dest, "rb") as file:
+                host.kept["replaced", self.dest] = file.read()
             put_back(self.dest, base64.b64decode(saved.saved) if saved is not None else None)
         except OSError as error:
             raise LabError(f"{self.title()}: {error.strerror}.") from error
@@ -247,18 +246,22 @@ class ObjectResource:
         for path in params.get("include_paths") or ():
             if not path.startswith("/"):
                 raise BadInput("include_paths", path, "is not an absolute path", "give one, such as /usr/include")
-        source, dest = params.get("src"), os.path.normpath(params["dest"])
+        source, dest = params.get("src") or "", os.path.normpath(params["dest"])
         if present and not source:
-            raise BadInput("src", source, "names no source", "say which C file to compile")
+            raise BadInput("src", params.get("src"), "names no source", "say which C file to compile")
         if present and os.path.normpath(source) == dest:
             raise BadInput("dest", dest, "is the source itself", "name the object file, such as xdp_pass.o")
         flags = params.get("flags")
-        recipe = Recipe(
-            os.path.normpath(source),
-            params.get("method") or "direct",
-            compiler.FLAGS if flags is None else tuple(flags),
-            tuple(params.get("include_paths") or ()),
-        ) if present else None
+        recipe = (
+            Recipe(
+                os.path.normpath(source),
+                params.get("method") or "direct",
+                compiler.FLAGS if flags is None else tuple(flags),
+                tuple(params.get("include_paths") or ()),
+            )
+            if present
+            else None
+        )
         return cls(dest, recipe, present, params.get("disassemble"), bool(params.get("overwrite")))
 
     def observe(self, host: Host) -> ObjectState:
@@ -317,7 +320,7 @@ class ObjectResource:
                 f"dest: {self.dest} is there and was not made by the lab.",
                 "Choose another dest, or say overwrite: true; state: absent then puts the old file back.",
             )
-        warnings = ()
+        warnings: tuple[str, ...] = ()
         if inputs.source_sha256 is None:
             warnings = (f"src: {recipe.source} is not there yet; the run needs it.",)
         steps = (
@@ -331,7 +334,7 @@ class ObjectResource:
         if now.claimed:
             after = {"state": "as it was before the lab" if now.restorable else "absent"}
             return Plan(before=now.describe(), after=after, steps=(RemoveObject(self.dest),))
-        warnings = ()
+        warnings: tuple[str, ...] = ()
         if now.digest is not None:
             warnings = (f"dest: {self.dest} was not made by the lab and stays.",)
         steps: tuple[Step, ...] = (Sweep(os.path.dirname(self.dest)),) if now.empty else ()

@@ -105,7 +105,7 @@ def put_back(host: Host, path: str) -> None:
     handle.close()
 
 
-def fits(definition: MapDefinition, found: t.Union[ProgramInfo, MapInfo, None]) -> bool:
+def fits(definition: MapDefinition, found: object) -> bool:
     """Whether a pinned map can stand in for one that an object defines."""
     return isinstance(found, MapInfo) and (
         (found.type, found.key_size, found.value_size, found.max_entries, found.flags)

@@ -236,5 +236,3 @@ def _public(info: t.Union[ProgramInfo, MapInfo]) -> dict[str, t.Any]:
     if "map_ids" in values:
         values["map_ids"] = list(values["map_ids"])
     return values
-
-
