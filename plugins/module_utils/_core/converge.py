@@ -16,6 +16,7 @@ from .journal import locked
 from .plan import Applied, Plan, apply_steps, undo_steps
 
 State = t.TypeVar("State")
+Progress = t.Optional[t.Callable[[str], None]]
 
 
 class Resource(t.Protocol[State]):
@@ -93,13 +94,17 @@ def run_module(
     argument_spec: t.Mapping[str, t.Any],
     desired: t.Callable[[dict[str, t.Any]], Resource[t.Any]],
     owner: t.Callable[[dict[str, t.Any]], str] = lambda params: "",
+    progress: t.Callable[[dict[str, t.Any]], t.ContextManager[Progress]] = lambda params: contextlib.nullcontext(),
     **spec: t.Any,
 ) -> None:
-    """The ``main`` of a module that changes things: ``desired`` turns its parameters into a resource or raises."""
+    """The ``main`` of a module that changes things: ``desired`` turns its parameters into a resource or raises.
+
+    ``owner`` names the lab in the journal, ``progress`` gives the function that is told each step as it begins.
+    """
     module = AnsibleModule(argument_spec=dict(argument_spec), supports_check_mode=True, **spec)
     with _exits(module):
         resource = desired(module.params)
-        with Host(owner=owner(module.params)) as host:
+        with progress(module.params) as tell, Host(owner=owner(module.params), progress=tell) as host:
             result = converge(host, resource, module.check_mode)
         if not module._diff:
             result.pop("diff")

@@ -90,7 +90,8 @@ class SourcesResource:
 
     def facts(self, host: Host, now: SourceState) -> dict[str, t.Any]:
         """Where the files are."""
-        return {"folder": self.folder, "files": sorted(path for path, content in now.found.items() if content is not None)}
+        files = sorted(path for path, content in now.found.items() if content is not None)
+        return {"folder": self.folder, "files": files}
 
 
 def _read(path: str) -> t.Optional[str]:

@@ -1,0 +1,177 @@
+# Copyright (c) 2026 the ebpf.lab authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The control node's half of ebpf.lab.lab: reads the lab file and its sources, watches the run, grades what comes back.
+
+Nothing that a host reports is templated or executed here: facts are only queried, as plain values, and shown escaped.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import threading
+import typing as t
+
+import yaml
+from ansible.module_utils.parsing.convert_bool import boolean
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+from ansible_collections.ebpf.lab.plugins.module_utils._core.errors import LabError
+from ansible_collections.ebpf.lab.plugins.module_utils._lab.schema import BadLab, Lab, Stage, parse
+from ansible_collections.ebpf.lab.plugins.plugin_utils.checks import evaluate, validate_checks
+from ansible_collections.ebpf.lab.plugins.plugin_utils.outcome import failed_checks, outcome
+from ansible_collections.ebpf.lab.plugins.plugin_utils.plain import visible
+
+COLLECTION = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+LABS = os.path.join(COLLECTION, "playbooks", "labs")
+SOURCES = os.path.join(COLLECTION, "files", "bpf")
+QUIET_SECONDS = 2.0  # a run that is over by then needs no progress lines, and pays nothing for them
+POLL_SECONDS = 1.0
+
+display = Display()
+
+
+def find_lab(name: str, folders: t.Sequence[str]) -> str:
+    """The path of a lab file: a path as it is, or the name of one beside the playbook or in the collection."""
+    candidates = [name] if os.path.isabs(name) else [os.path.join(folder, name) for folder in folders]
+    if not name.endswith((".yml", ".yaml")):
+        candidates += [os.path.join(folder, f"{name}.yml") for folder in (*folders, LABS)]
+    for path in candidates:
+        if os.path.isfile(path):
+            return path
+    known = sorted(entry[:-4] for entry in os.listdir(LABS) if entry.endswith(".yml"))
+    raise LabError(
+        f"lab: {name!r} is neither a file nor a lab of this collection.", f"It has {', '.join(known)}; or give a path."
+    )
+
+
+def read_lab(path: str) -> tuple[dict[str, t.Any], Lab]:
+    """A lab file's content, and the same checked. Raises BadLab and LabError, which name the file and the place."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            content = yaml.safe_load(file)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        where = f"line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise BadLab(path, where, f"this is not YAML: {error.problem}.") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise LabError(f"lab: {path} cannot be read: {error}.") from error
+    lab = parse(content, path)
+    for stage in lab.stages:
+        wrong = validate_checks(stage.checks)
+        if wrong:
+            raise BadLab(path, f"stages.{stage.name}.checks", wrong[0])
+    return content, lab
+
+
+def read_sources(lab: Lab) -> dict[str, str]:
+    """The text of each source file that the lab names: beside the lab file, in files/bpf beside it, or ours."""
+    here = os.path.dirname(os.path.abspath(lab.file))
+    found = {}
+    for name in lab.sources:
+        tried = [os.path.join(folder, name) for folder in (here, os.path.join(here, "files", "bpf"), SOURCES)]
+        path = next((path for path in tried if os.path.isfile(path)), None)
+        if path is None:
+            raise BadLab(lab.file, "objects", f"there is no source {name}; it was looked for at {', '.join(tried)}.")
+        with open(path, encoding="utf-8") as file:
+            found[name] = file.read()
+    return found
+
+
+class ActionModule(ActionBase):
+    """One task a host: see the module's documentation."""
+
+    _supports_check_mode = True
+    _supports_diff = True
+    _requires_connection = True
+
+    def run(self, tmp: t.Optional[str] = None, task_vars: t.Optional[dict[str, t.Any]] = None) -> dict[str, t.Any]:
+        """Read, send, watch, grade."""
+        task_vars = task_vars or {}
+        result = super().run(tmp, task_vars)
+        options = dict(self._task.args)
+        name = str(options.get("lab") or "")
+        quiet, prove = (boolean(options.get(name, False)) for name in ("quiet", "prove"))
+        try:
+            folders = [self._loader.get_basedir()]
+            if self._task.get_path():
+                folders.insert(0, os.path.dirname(self._task.get_path().rpartition(":")[0]))
+            content, lab = read_lab(find_lab(name, folders))
+            sources = read_sources(lab)
+            stage = lab.stage(str(options.get("stage") or ""))
+        except LabError as error:
+            return {**result, "failed": True, "msg": str(error)}
+        options.update(content=content, file=os.path.basename(lab.file), sources=sources)
+        token = "" if quiet else secrets.token_hex(8)
+        host = visible(str(task_vars.get("inventory_hostname", "")), 100)
+        with _Watch(self, token, host):
+            done = self._execute_module(
+                module_name="ebpf.lab.lab", module_args={**options, "progress": token}, task_vars=task_vars
+            )
+        done.pop("invocation", None)  # it repeats the lab file and all sources
+        result.update(done)
+        if result.get("failed") and result.get("missing") and options.get("report_missing"):
+            result.update(failed=False, changed=False)
+        facts = result.get("facts")
+        if isinstance(facts, dict):
+            self._grade(result, facts, _graded(lab, stage, options, facts))
+        if prove and not result.get("failed") and not result.get("missing") and not self._task.check_mode:
+            for line in outcome(host, result):
+                display.display(line)
+            failures = failed_checks(result.get("checks") or ())
+            if failures:
+                result.update(failed=True, msg=f"The lab is up and does not work as it should. {failures}")
+        return result
+
+    @staticmethod
+    def _grade(result: dict[str, t.Any], facts: dict[str, t.Any], stage: Stage) -> None:
+        checks = evaluate(stage.checks, facts)
+        result.update(
+            checks=checks,
+            points=sum(check["points"] for check in checks),
+            max_points=sum(check["max_points"] for check in checks),
+        )
+
+
+def _graded(lab: Lab, stage: Stage, options: t.Mapping[str, t.Any], facts: t.Mapping[str, t.Any]) -> Stage:
+    """The stage whose checks count: the one asked for, else the one that the host says it is at, if there is such."""
+    said = facts.get("stage")
+    if options.get("stage"):
+        return stage
+    return next((entry for entry in lab.stages if entry.name == said), stage)
+
+
+class _Watch:
+    """While a module runs for long, shows the lines that it writes about what it is doing."""
+
+    def __init__(self, action: ActionModule, token: str, name: str) -> None:
+        self._action = action
+        self._path = f"/run/ebpf.lab-{token}.progress" if token else ""
+        self._name = name
+        self._over = threading.Event()
+        self._shown = 0
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> None:
+        if self._path:
+            self._thread.start()
+
+    def __exit__(self, *_exc: object) -> None:
+        self._over.set()
+        if self._path:
+            self._thread.join(timeout=10)
+
+    def _watch(self) -> None:
+        wait = QUIET_SECONDS
+        while not self._over.wait(wait):
+            wait = POLL_SECONDS
+            try:
+                code, out, _err = self._action._connection.exec_command(f"cat {self._path}", sudoable=False)
+            except Exception as error:  # the run itself will say what is wrong with the connection
+                display.debug(f"no progress from {self._name}: {error}")
+                return
+            lines = out.decode(errors="replace").splitlines() if code == 0 else []
+            for line in lines[self._shown :]:
+                display.display(f"  {self._name}: {visible(line, 200)}")
+            self._shown = max(self._shown, len(lines))

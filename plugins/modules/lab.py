@@ -1,0 +1,177 @@
+#!/usr/bin/python
+# Copyright (c) 2026 the ebpf.lab authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: lab
+short_description: Bring a host to a stage of a lab, grade it, or take the lab down
+version_added: 1.0.0
+author: the ebpf.lab authors (@ebpf-lab)
+description:
+  - Reads a lab file and converges host network, topology, sources, objects, programs, attachments, filters and maps of
+    one stage as one plan in one call.
+  - Then sends the stage's traffic, gathers facts, and evaluates the stage's checks on the control node.
+  - What an earlier stage loaded and attached, and this one does not name, is taken away again.
+  - This is an action plugin with a module of the same name. The lab file and its sources are read on the control node.
+options:
+  lab:
+    description: The name of a lab of this collection, or the path of a lab file.
+    type: str
+    required: true
+  stage:
+    description: The stage. Without it, the lab's default, and for O(state=verified) the stage that the host is at.
+    type: str
+    default: ""
+  state:
+    description:
+      - V(present) brings the host to the stage.
+      - V(verified) changes nothing and only gathers and grades.
+      - V(absent) takes the lab down and puts back what it changed.
+    type: str
+    choices: [present, verified, absent]
+    default: present
+  traffic:
+    description: Whether the stage's traffic is sent before the facts are gathered.
+    type: bool
+    default: true
+  report_missing:
+    description:
+      - What to do when tools of the lab are missing on the host.
+      - V(true) returns their names as RV(missing), unchanged and not failed, so that a later task can install them.
+    type: bool
+    default: false
+  prove:
+    description:
+      - Whether a check that fails makes the task fail, and a short table of what was proven is shown.
+      - Not in check mode.
+    type: bool
+    default: false
+  quiet:
+    description: Whether the lines are left out that show a long run's progress.
+    type: bool
+    default: false
+  content:
+    description: The lab file's content. Set by the action plugin.
+    type: dict
+  file:
+    description: The lab file's name, for messages. Set by the action plugin.
+    type: str
+    default: lab
+  sources:
+    description: The text of the lab's source files by their names. Set by the action plugin.
+    type: dict
+    default: {}
+  progress:
+    description: Names the file on the host for progress lines. Set by the action plugin.
+    type: str
+    default: ""
+seealso:
+  - module: ebpf.lab.topology
+  - module: ebpf.lab.xdp_program
+  - module: ebpf.lab.xdp_attachment
+extends_documentation_fragment:
+  - ebpf.lab.converging
+"""
+
+EXAMPLES = r"""
+- name: Bring the machine to the stage hello of the lecture's lab
+  ebpf.lab.lab:
+    lab: xdp_hello
+    stage: hello
+
+- name: Grade it
+  ebpf.lab.lab:
+    lab: xdp_hello
+    state: verified
+
+- name: Take it down
+  ebpf.lab.lab:
+    lab: xdp_hello
+    state: absent
+"""
+
+RETURN = r"""
+lab:
+  description: The lab's name.
+  returned: success
+  type: str
+  sample: xdp_hello
+stage:
+  description: The stage that the checks are about; empty after O(state=absent).
+  returned: success
+  type: str
+  sample: hello
+facts:
+  description: What was found on the host. Everything in it is the host's word.
+  returned: when O(state) is not V(absent)
+  type: dict
+  sample: {attachments: [{interface: veth1, mode: native, netns: "", program: xdp_allow, type: xdp}]}
+checks:
+  description: The stage's checks with their outcome.
+  returned: when O(state) is not V(absent)
+  type: list
+  elements: dict
+  sample:
+    - {name: "veth1 runs xdp_allow", passed: true, points: 1, max_points: 1, expected: xdp_allow, found: xdp_allow}
+points:
+  description: The points of the checks that passed.
+  returned: when O(state) is not V(absent)
+  type: int
+  sample: 5
+max_points:
+  description: The points of all checks.
+  returned: when O(state) is not V(absent)
+  type: int
+  sample: 5
+missing:
+  description: The tools and libraries that the lab needs and the host has not.
+  returned: when something is missing
+  type: list
+  elements: str
+  sample: [clang, bpftool]
+steps:
+  description: What was changed, or in check mode would be, in order.
+  returned: success
+  type: list
+  elements: str
+  sample: ["create the network namespace vns1"]
+"""
+
+import typing as t
+
+from ansible_collections.ebpf.lab.plugins.module_utils._core.converge import Resource, run_module
+from ansible_collections.ebpf.lab.plugins.module_utils._lab.progress import progress_file
+from ansible_collections.ebpf.lab.plugins.module_utils._lab.resource import desired
+
+
+def resource(params: dict[str, t.Any]) -> Resource[t.Any]:
+    """The lab at its stage, graded, or gone."""
+    return desired(params)
+
+
+def main() -> None:
+    run_module(
+        {
+            "lab": {"type": "str", "required": True},
+            "stage": {"type": "str", "default": ""},
+            "state": {"type": "str", "choices": ["present", "verified", "absent"], "default": "present"},
+            "traffic": {"type": "bool", "default": True},
+            "report_missing": {"type": "bool", "default": False},
+            "prove": {"type": "bool", "default": False},
+            "quiet": {"type": "bool", "default": False},
+            "content": {"type": "dict"},
+            "file": {"type": "str", "default": "lab"},
+            "sources": {"type": "dict", "default": {}},
+            "progress": {"type": "str", "default": ""},
+        },
+        resource,
+        owner=lambda params: str((params["content"] or {}).get("name", "")),
+        progress=progress_file,
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,72 @@
+# Copyright (c) 2026 the ebpf.lab authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A run's outcome as a few lines for the terminal: what was proven, and what was changed."""
+
+from __future__ import annotations
+
+import typing as t
+from collections.abc import Mapping, Sequence
+
+from .plain import plain, visible
+
+STEPS = 40  # lines of what was changed; the task's result holds them all
+
+
+def outcome(host: str, result: t.Any) -> list[str]:
+    """Lines about one host's result of ebpf.lab.lab, with nothing invisible in them."""
+    result = plain(result)
+    facts = _mapping(result.get("facts"))
+    points = f": {result['points']} of {result['max_points']} points" if "checks" in result else ""
+    lines = [f"{host}: lab {_text(result.get('lab'))}, stage {_text(result.get('stage'))}{points}"]
+    rows = [["program", "id", "tag", "on", "mode"]]
+    for entry in _mappings(facts.get("attachments")):
+        where = _text(entry.get("interface")) + (f" in {_text(entry['netns'])}" if entry.get("netns") else "")
+        rows.append([*(_text(entry.get(key)) for key in ("program", "id", "tag")), where, _text(entry.get("mode"))])
+    lines += _table(rows)
+    rows = [["ping", "to", "loss", "round trip"]]
+    for name, entry in _mapping(facts.get("traffic")).items():
+        sent = _mapping(entry)
+        trip = sent.get("rtt_avg")
+        shown = f"{trip:.3f} ms" if isinstance(trip, (int, float)) else "none"
+        rows.append([_text(name), _text(sent.get("destination")), f"{_text(sent.get('loss'))} %", shown])
+    lines += _table(rows)
+    steps = [step for step in _sequence(result.get("steps")) if isinstance(step, str)]
+    lines.append(f"  changed: {len(steps)} steps" if steps else "  changed: nothing")
+    lines += [f"    {_text(step, 160)}" for step in steps[:STEPS]]
+    if len(steps) > STEPS:
+        lines.append(f"    and {len(steps) - STEPS} more")
+    return lines
+
+
+def failed_checks(checks: t.Sequence[t.Mapping[str, t.Any]]) -> str:
+    """One sentence a failed check: what was expected, what was found, and the hint; "" when all passed."""
+    failed = [check for check in checks if not check["passed"]]
+    return " ".join(
+        f"{check['name']}: expected {check['expected']}, found {check['error'] or check['found']}."
+        + (f" {check['hint']}" if check["hint"] else "")
+        for check in failed
+    )
+
+
+def _table(rows: list[list[str]]) -> list[str]:
+    if len(rows) == 1:
+        return []
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return ["  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
+
+
+def _text(value: t.Any, limit: int = 60) -> str:
+    return "none" if value is None else visible(str(value), limit)
+
+
+def _mapping(value: t.Any) -> t.Mapping[str, t.Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _sequence(value: t.Any) -> t.Sequence[t.Any]:
+    return value if isinstance(value, Sequence) and not isinstance(value, str) else ()
+
+
+def _mappings(value: t.Any) -> list[t.Mapping[str, t.Any]]:
+    return [entry for entry in _sequence(value) if isinstance(entry, Mapping)]
