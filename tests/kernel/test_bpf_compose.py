@@ -1,0 +1,128 @@
+# Copyright (c) 2026 the ebpf.lab authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Object, program and attachment as one plan: what is planned before anything of it is there, and taken back together."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+PINS = "/sys/fs/bpf/ebpf"
+
+
+@pytest.fixture(scope="module")
+def lab(collections):
+    """The collection's own code, imported as on a host."""
+    sys.path.insert(0, str(collections))
+    from ansible_collections.ebpf.lab.plugins.module_utils._bpf import attachments, objects, programs
+    from ansible_collections.ebpf.lab.plugins.module_utils._core import converge, errors, host, plan
+
+    @dataclass(frozen=True)
+    class Chain:
+        """The three resources in their order; each is told whether the one before it is about to change."""
+
+        object: objects.ObjectResource
+        program: programs.ProgramResource
+        attachment: attachments.AttachmentResource
+
+        def observe(self, on):
+            return tuple(part.observe(on) for part in (self.object, self.program, self.attachment))
+
+        def plan(self, now):
+            compiled = self.object.plan(now[0])
+            loaded = self.program.plan(now[1], object_pending=bool(compiled.steps))
+            attached = self.attachment.plan(now[2], program_pending=bool(loaded.steps))
+            if not self.object.present:  # down in the other order
+                return plan.Plan.compose({"attachment": attached, "program": loaded, "object": compiled})
+            return plan.Plan.compose({"object": compiled, "program": loaded, "attachment": attached})
+
+        def facts(self, on, now):
+            return self.attachment.facts(on, now[2])
+
+        def run(self, check=False):
+            with host.Host() as on:
+                return converge.converge(on, self, check)
+
+    class Lab:
+        LabError = errors.LabError
+
+        def chain(self, folder, netns, state="present"):
+            return Chain(
+                objects.ObjectResource.from_params({"src": f"{folder}/x.c", "dest": f"{folder}/x.o", "state": state}),
+                programs.ProgramResource.from_params({"object": f"{folder}/x.o", "pin_path": PINS, "state": state}),
+                attachments.AttachmentResource.from_params(
+                    {"interface": "veth1", "netns": netns, "program": f"{PINS}/xdp_allow", "state": state}
+                ),
+            )
+
+    yield Lab()
+    sys.path.remove(str(collections))
+
+
+@pytest.fixture
+def netns(sandbox_ns, run_module):
+    name = sandbox_ns()
+    subprocess.run(
+        ["ip", "-n", name, "link", "add", "veth1", "type", "veth", "peer", "name", "vpeer1"], check=True
+    )
+    yield name
+    shutil.rmtree(PINS, ignore_errors=True)
+
+
+def test_one_plan_up_again_and_down(lab, netns, tmp_path, journal):
+    shutil.copy(ROOT / "files/bpf/xdp_pass.c", tmp_path / "x.c")
+    chain = lab.chain(tmp_path, netns)
+    predicted = chain.run(check=True)
+    applied = chain.run()
+    assert applied["changed"]
+    assert applied["steps"] == predicted["steps"]
+    assert applied["diff"] == predicted["diff"]
+    assert applied["program"]["name"] == "xdp_allow"
+    again = chain.run()
+    assert not again["changed"]
+    assert again["program"] == applied["program"]
+    source = (tmp_path / "x.c").read_text()
+    (tmp_path / "x.c").write_text(source.replace("return XDP_PASS;", "return XDP_TX;"))
+    changed = chain.run()
+    assert [step.split()[0] for step in changed["steps"]] == ["compile", "load", "attach"]
+    assert changed["program"]["tag"] != applied["program"]["tag"]
+    down = lab.chain(tmp_path, netns, "absent")
+    assert [step.split()[0] for step in down.run()["steps"]] == ["detach", "unpin", "remove"]
+    assert journal() == {}
+    assert not os.path.exists(PINS)
+    assert not down.run()["changed"]
+
+
+def test_a_refusal_takes_all_of_it_back(lab, netns, tmp_path, journal):
+    source = (ROOT / "files/bpf/xdp_pass.c").read_text()
+    (tmp_path / "x.c").write_text(source)
+    chain = lab.chain(tmp_path, netns)
+    first = chain.run()
+    before, built = journal(), (tmp_path / "x.o").read_bytes()
+    bad = source.replace("return XDP_PASS;", "return *(char *)(long)ctx->data;")
+    (tmp_path / "x.c").write_text(bad)
+    with pytest.raises(lab.LabError, match="invalid access to packet"):
+        chain.run()
+    assert (tmp_path / "x.o").read_bytes() == built, "the object is the old one again"
+    assert journal() == before
+    (tmp_path / "x.c").write_text(source)
+    again = chain.run()
+    assert not again["changed"]
+    assert again["program"] == first["program"]
+
+
+def test_an_interface_that_is_not_there_takes_all_of_it_back(lab, sandbox_ns, tmp_path, journal, run_module):
+    shutil.copy(ROOT / "files/bpf/xdp_pass.c", tmp_path / "x.c")
+    with pytest.raises(lab.LabError, match="there is no veth1 in the namespace"):
+        lab.chain(tmp_path, sandbox_ns()).run()
+    assert not (tmp_path / "x.o").exists()
+    assert not os.path.exists(PINS)
+    assert journal() == {}
