@@ -39,6 +39,8 @@ class MapRef:
 
     def find(self) -> t.Optional[int]:
         """A descriptor of the map, or None when there is no such pin, id, program or map."""
+        if os.path.isdir(self.path):
+            raise BadInput("path", self.path, "is a folder", "name the map in it")
         try:
             if self.program:
                 number = self._of_program()

@@ -8,7 +8,11 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass
 
+from .._core.errors import BadInput
+from .._core.host import Host
 from .entries import MapRef, as_ref, require
+from .map_state import public, ref_from_params
+from .shapes import Shape
 
 
 def dump(
@@ -16,18 +20,35 @@ def dump(
 ) -> list[dict[str, t.Any]]:
     """Up to ``limit`` entries of a map, by its pin's path or its id: dictionaries with ``key`` and ``value``.
 
-    Sorted by the keys' bytes, integers by number, so that two dumps can be compared. Raises LabError.
+    Sorted by key, so that two dumps can be compared. Raises LabError.
     """
     with require(as_ref(which), raw) as opened:
-        items = opened.items(limit)
-        shown = [
-            (opened.shape.key.decode(key), opened.shape.decode_value(value, sum_per_cpu), key) for key, value in items
-        ]
-    if all(isinstance(key, int) for key, _value, _raw in shown):
-        shown.sort(key=lambda item: item[0])
-    else:
-        shown.sort(key=lambda item: item[2])
-    return [{"key": key, "value": value} for key, value, _raw in shown]
+        return show(opened.shape, opened.items(limit), sum_per_cpu)
+
+
+def show(shape: Shape, items: t.Sequence[tuple[bytes, bytes]], sum_per_cpu: bool = False) -> list[dict[str, t.Any]]:
+    """Entries as plain values, integers sorted by number and everything else by its bytes."""
+    found = [(shape.key.decode(key), shape.decode_value(value, sum_per_cpu), key) for key, value in items]
+    numbers = all(isinstance(key, int) for key, _value, _raw in found)
+    found.sort(key=lambda entry: entry[0] if numbers else entry[2])
+    return [{"key": key, "value": value} for key, value, _raw in found]
+
+
+def gather(host: Host, params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """The module bpf_map_info. Raises BadInput, LabError."""
+    ref, _pin = ref_from_params(params)
+    limit = params["limit"]
+    if limit < 0:
+        raise BadInput("limit", limit, "is negative", "give the number of entries to list")
+    with require(ref, params["format"] == "bytes") as opened:
+        # One more than asked for tells whether there are more.
+        items = opened.items(limit + 1)
+        shape = opened.shape
+        return {
+            "map": {**public(shape.info), "btf": bool(shape.info.btf_id), "cpus": shape.cpus},
+            "entries": show(shape, items[:limit], params["sum_per_cpu"]),
+            "truncated": len(items) > limit,
+        }
 
 
 @dataclass(frozen=True)
