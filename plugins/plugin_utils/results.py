@@ -101,9 +101,10 @@ def clean(value: t.Any) -> Result:
         raise ValueError("not a result of verify")
     result: Result = {"format": FORMAT, "status": value["status"]}
     for key in ("lab", "title", "host", "stage", "time", "message"):
-        result[key] = _line(value.get(key))
+        result[key] = one_line(value.get(key))
     result["stages"] = [
-        {"name": _line(item.get("name")), "title": _line(item.get("title"))} for item in _dicts(value.get("stages"))
+        {"name": one_line(item.get("name")), "title": one_line(item.get("title"))}
+        for item in _dicts(value.get("stages"))
     ]
     result["checks"] = [_clean_check(check) for check in _dicts(value.get("checks"))]
     for key in ("points", "max_points"):
@@ -119,7 +120,7 @@ def _clean_check(check: dict[str, t.Any]) -> dict[str, t.Any]:
     most = _points(check.get("max_points"))
     passed = check.get("passed") is True
     return {
-        "name": _line(check.get("name")),
+        "name": one_line(check.get("name")),
         "passed": passed,
         "points": min(_points(check.get("points")), most) if passed else 0,
         "max_points": most,
@@ -130,7 +131,8 @@ def _clean_check(check: dict[str, t.Any]) -> dict[str, t.Any]:
     }
 
 
-def _line(value: t.Any) -> str:
+def one_line(value: t.Any) -> str:
+    """A name or a message as kept: text of one line, safe to show."""
     return (
         visible(" ".join(value.split()), LINE)
         if isinstance(value, str)
