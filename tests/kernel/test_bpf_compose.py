@@ -63,6 +63,24 @@ def lab(collections):
                 ),
             )
 
+        def swap(self, old, new):
+            """Unpin one object's programs and load another's, as a lab does between two stages."""
+            down = programs.ProgramResource.from_params({"object": old, "pin_path": PINS, "state": "absent"})
+            up = programs.ProgramResource.from_params({"object": new, "pin_path": PINS})
+
+            class Swap:
+                def observe(self, on):
+                    return down.observe(on), up.observe(on)
+
+                def plan(self, now):
+                    return plan.Plan.compose({"down": down.plan(now[0]), "up": up.plan(now[1])})
+
+                def facts(self, on, now):
+                    return {}
+
+            with host.Host() as on:
+                return converge.converge(on, Swap(), False)
+
     yield Lab()
     sys.path.remove(str(collections))
 
@@ -70,9 +88,7 @@ def lab(collections):
 @pytest.fixture
 def netns(sandbox_ns, run_module):
     name = sandbox_ns()
-    subprocess.run(
-        ["ip", "-n", name, "link", "add", "veth1", "type", "veth", "peer", "name", "vpeer1"], check=True
-    )
+    subprocess.run(["ip", "-n", name, "link", "add", "veth1", "type", "veth", "peer", "name", "vpeer1"], check=True)
     yield name
     shutil.rmtree(PINS, ignore_errors=True)
 
@@ -126,3 +142,20 @@ def test_an_interface_that_is_not_there_takes_all_of_it_back(lab, sandbox_ns, tm
     assert not (tmp_path / "x.o").exists()
     assert not os.path.exists(PINS)
     assert journal() == {}
+
+
+def test_one_plan_swaps_objects_whose_programs_have_one_name(lab, run_module, tmp_path, journal):
+    source = (ROOT / "files/bpf/xdp_pass.c").read_text()
+    for name, text in (("a", source), ("b", source.replace("return XDP_PASS;", "return XDP_TX;"))):
+        (tmp_path / f"{name}.c").write_text(text)
+        run_module("bpf_object", src=f"{tmp_path}/{name}.c", dest=f"{tmp_path}/{name}.o")
+    run_module("xdp_program", object=f"{tmp_path}/a.o", pin_path=PINS)
+    first = journal()[f"pin:{PINS}/xdp_allow"]["value"]
+    lab.swap(f"{tmp_path}/a.o", f"{tmp_path}/b.o")
+    second = journal()[f"pin:{PINS}/xdp_allow"]["value"]
+    assert second["object"] == f"{tmp_path}/b.o"
+    assert second["id"] != first["id"]
+    assert not run_module("xdp_program", object=f"{tmp_path}/b.o", pin_path=PINS)["changed"]
+    run_module("xdp_program", pin_path=PINS, state="absent")
+    assert not os.path.exists(PINS)
+    assert not any(key.startswith(("pin:", "dir:")) for key in journal())

@@ -23,12 +23,17 @@ PRELOADED = frozenset({"progs.debug", "maps.debug"})
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def is_bpffs(path: str) -> bool:
-    """Whether ``path`` exists and lies on a bpffs (statfs(2))."""
+def lies_on(path: str, magic: int) -> bool:
+    """Whether ``path`` exists and lies on a file system with this magic number (statfs(2))."""
     buffer = ctypes.create_string_buffer(256)
     if _libc.statfs(os.fsencode(path), buffer) != 0:
         return False
-    return ctypes.c_uint32.from_buffer(buffer).value == MAGIC or ctypes.c_ulong.from_buffer(buffer).value == MAGIC
+    return ctypes.c_uint32.from_buffer(buffer).value == magic or ctypes.c_ulong.from_buffer(buffer).value == magic
+
+
+def is_bpffs(path: str) -> bool:
+    """Whether ``path`` exists and lies on a bpffs."""
+    return lies_on(path, MAGIC)
 
 
 def nearest(path: str) -> str:
@@ -52,31 +57,56 @@ def check_pin_path(option: str, path: str) -> str:
 
 
 @dataclass(frozen=True)
-class MountBpffs(Step):
-    """Mount a bpffs at its usual place."""
+class Mount(Step):
+    """Mount one of the kernel's own file systems; ``filesystem`` is its type, ``name`` what people call it."""
 
-    path: str = MOUNT
+    path: str
+    filesystem: str
+    name: str
+    magic: int
+    options: str = ""
 
     def title(self) -> str:
-        return f"mount bpffs at {self.path}"
+        return f"mount {self.name} at {self.path}"
 
     def apply(self, host: Host) -> None:
-        if is_bpffs(self.path):
+        if lies_on(self.path, self.magic):
             return
-        result = _libc.mount(b"bpf", os.fsencode(self.path), b"bpf", ctypes.c_ulong(0), b"mode=0700")
+        kind = self.filesystem.encode()
+        result = _libc.mount(kind, os.fsencode(self.path), kind, ctypes.c_ulong(0), self.options.encode())
         if result != 0:
-            raise KernelRefused(
-                self.title(), ctypes.get_errno(), fix="The kernel needs CONFIG_BPF_SYSCALL, and the caller root."
-            )
+            fix = f"The kernel needs to have {self.name}, and the caller to be root."
+            raise KernelRefused(self.title(), ctypes.get_errno(), fix=fix)
         host.kept["made", self.path] = True
 
     def undo(self, host: Host) -> None:
-        if host.kept.get(("made", self.path)) and not _held(self.path):
-            _unmount(self.path)
+        if host.kept.get(("made", self.path)) and not self.held():
+            unmount(self.path)
             del host.kept["made", self.path]
+
+    def held(self) -> bool:
+        """Whether somebody's things would go with the mount."""
+        return False
 
     def notes(self) -> tuple[Note, ...]:
         return (Note("claim", f"mount:{self.path}"),)
+
+
+@dataclass(frozen=True)
+class MountBpffs(Mount):
+    """Mount a bpffs at its usual place."""
+
+    path: str = MOUNT
+    filesystem: str = "bpf"
+    name: str = "bpffs"
+    magic: int = MAGIC
+    options: str = "mode=0700"
+
+    def held(self) -> bool:
+        try:
+            return bool(set(os.listdir(self.path)) - PRELOADED)
+        except OSError:
+            return True
 
 
 @dataclass(frozen=True)
@@ -137,16 +167,10 @@ def existing(path: str) -> frozenset[str]:
     return frozenset(found)
 
 
-def _held(path: str) -> bool:
-    try:
-        return bool(set(os.listdir(path)) - PRELOADED)
-    except OSError:
-        return True
-
-
-def _unmount(path: str) -> None:
+def unmount(path: str) -> None:
+    """Unmount what is mounted at ``path``. Raises KernelRefused (EBUSY: somebody uses it)."""
     if _libc.umount2(os.fsencode(path), 0) != 0:
-        raise KernelRefused(f"unmount the bpffs at {path}", ctypes.get_errno())
+        raise KernelRefused(f"unmount {path}", ctypes.get_errno(), fix="Close what is open in it, then run again.")
 
 
 def ours_and_empty(host: Host, path: str) -> tuple[str, ...]:
@@ -172,7 +196,7 @@ def sweep(host: Host, path: str) -> None:
     for folder in ours_and_empty(host, path):
         mounted = host.journal.claimed(f"mount:{folder}") is not None
         if mounted:
-            _unmount(folder)
+            unmount(folder)
         else:
             try:
                 os.rmdir(folder)

@@ -195,12 +195,13 @@ class LoadPrograms(Step):
             keep(host, path)
             touched.append(path)
             os.rename(source, path)
-        for path in self.stale:
+        stale = [path for path in self.stale if (claim_of(host, path) or {}).get("object") == self.object]
+        for path in stale:
             keep(host, path)
             touched.append(path)
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)
-        host.journal.write(Note("release", f"pin:{path}") for path in self.stale)
+        host.journal.write(Note("release", f"pin:{path}") for path in stale)
 
     def _take_back(self, host: Host, touched: t.Sequence[str]) -> None:
         for path in reversed(touched):

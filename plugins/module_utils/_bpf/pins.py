@@ -126,7 +126,10 @@ def keep_foreign(host: Host, path: str, kept: str) -> None:
 
 @dataclass(frozen=True)
 class Unpin(Step):
-    """Remove a pin of ours, put back the foreign one that it replaced, and remove what that empties."""
+    """Remove a pin of ours, put back the foreign one that it replaced, and remove what that empties.
+
+    The claim is released when it runs, not at the end of the plan: a later step may pin another object's program there.
+    """
 
     path: str
 
@@ -145,6 +148,7 @@ class Unpin(Step):
                 sweep(host, os.path.dirname(saved.saved["kept"]))
         except OSError as error:
             raise LabError(f"{self.title()}: {error.strerror}.") from error
+        host.journal.write([Note("release", f"pin:{self.path}")])
         sweep(host, os.path.dirname(self.path))
 
     def undo(self, host: Host) -> None:
@@ -154,6 +158,3 @@ class Unpin(Step):
             unsweep(host, os.path.dirname(kept))
             os.rename(self.path, kept)
         put_back(host, self.path)
-
-    def notes(self) -> tuple[Note, ...]:
-        return (Note("release", f"pin:{self.path}"),)
