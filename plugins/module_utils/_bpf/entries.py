@@ -47,10 +47,10 @@ class MapRef:
                 return None if number is None else syscall.map_fd(number)
             handle = syscall.get_pinned(self.path) if self.path else syscall.map_fd(self.id)
         except KernelRefused as error:
-            if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EINVAL) and not (
-                error.errno == errno.EINVAL and os.path.isfile(self.path)
-            ):
+            if error.errno in (errno.ENOENT, errno.ENOTDIR):
                 return None
+            if error.errno == errno.EACCES and os.path.exists(self.path):  # so says the kernel outside of a bpffs
+                raise BadInput("path", self.path, "is no pin", "give the pin of a map on a bpffs") from error
             raise
         kind = syscall.kind_of(handle)
         if kind != "map":
