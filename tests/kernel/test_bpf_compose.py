@@ -1,7 +1,7 @@
 # Copyright (c) 2026 the ebpf.lab authors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Object, program and attachment as one plan: what is planned before anything of it is there, and taken back together."""
+"""Object, program and attachment as one plan: planned before anything is there, taken back together."""
 
 from __future__ import annotations
 
