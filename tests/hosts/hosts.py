@@ -169,6 +169,8 @@ def _inventory(where: pathlib.Path, hosts: dict[str, str], named: list[tuple[str
                 "ansible_python_interpreter": "/usr/bin/python3",
                 "ansible_ssh_common_args": f"-F {where}/ssh_config",
                 "ansible_pipelining": True,
+                # Every run gives its hosts the same addresses; a shared connection has to belong to one run.
+                "ansible_control_path": f"{where}/%%C",
             },
             "children": groups,
         }
