@@ -51,8 +51,13 @@ def satisfies(seen: Route, wanted: Route) -> bool:
 def settle(now: Interface, want: Interface) -> Interface:
     """The interface after its plan has run: what is wanted, and what nobody named as it is."""
     wanted_paths = {path for path, _value in want.sysctls}
+    mtu = now.mtu if want.mtu is None else want.mtu
     addresses = want.addresses if want.exclusive else now.addresses | want.addresses
-    routes = frozenset() if now.up and not want.up else now.routes  # a link that goes down loses its routes
+    # What nobody named goes when the kernel takes it: routes with the link that goes down, IPv6 with a small MTU.
+    routes = frozenset() if now.up and not want.up else now.routes
+    if (mtu or IPV6_MTU) < IPV6_MTU:
+        addresses = frozenset(address for address in addresses if ":" not in address)
+        routes = frozenset(route for route in routes if ":" not in route.to)
     there = routes | _implied(now, want.up, addresses)
     missing = {wanted for wanted in want.routes if not any(satisfies(seen, wanted) for seen in there)}
     replaced = {seen for seen in routes for wanted in missing if _in_the_way(seen, wanted)}
@@ -60,10 +65,11 @@ def settle(now: Interface, want: Interface) -> Interface:
         replaced |= {seen for seen in routes if not any(satisfies(seen, wanted) for wanted in want.routes)}
     wanted_neighbours = {address for address, _mac in want.neighbours}
     others = frozenset(pair for pair in now.neighbours if pair[0] not in wanted_neighbours and not want.exclusive)
+    others = others if want.up or not now.up else frozenset()
     return replace(
         now,
         up=want.up,
-        mtu=now.mtu if want.mtu is None else want.mtu,
+        mtu=mtu,
         mac=now.mac if want.mac is None else want.mac,
         master=now.master if want.master is None else want.master,
         addresses=addresses,

@@ -367,6 +367,8 @@ class SetAddress(Request):
     def cause(self, code: int) -> str:
         if code in (errno.EACCES, errno.EPERM) and ":" in self.address:
             return "IPv6 is turned off on this interface (sysctl disable_ipv6)."
+        if code == errno.EINVAL and ":" in self.address:
+            return "IPv6 needs an MTU of 1280 bytes or more."
         return ""
 
     def inverse(self) -> tuple[Step, ...]:

@@ -77,6 +77,7 @@ def interface(option: str, params: Params, kind: str, **further: t.Any) -> Inter
     routes = [names.route(f"{option}.routes", value) for value in params["routes"]]
     if routes and not params["up"]:
         raise BadInput(f"{option}.routes", str(routes[0]), "cannot leave by a link that is down", "set up: true")
+    _unique(f"{option}.routes", map(str, routes), "name each route once")
     if params["mtu"] is not None and params["mtu"] < 1280 and any(":" in address for address in addresses):
         raise BadInput(f"{option}.mtu", params["mtu"], "is too small for IPv6", "make it 1280 or more (RFC 8200)")
     if params["neighbours"] and not params["up"]:

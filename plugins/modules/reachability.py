@@ -1,0 +1,167 @@
+#!/usr/bin/python
+# Copyright (c) 2026 the ebpf.lab authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: reachability
+short_description: Check whether an address can be reached from a network namespace
+version_added: 1.0.0
+author: the ebpf.lab authors (@ebpf-lab)
+description:
+  - Pings an address from a network namespace and returns loss and round trip times.
+  - Fails when the address can be reached and should not be, or the other way round. Never changes anything.
+requirements:
+  - C(ping) of iputils on the managed host.
+options:
+  destination:
+    description: The IPv4 or IPv6 address to ping.
+    type: str
+    required: true
+  netns:
+    description:
+      - The network namespace to ping from, by name or as the absolute path of its file.
+      - Empty is the namespace that the module runs in.
+    type: str
+    default: ""
+  source:
+    description: The address or the interface to ping from.
+    type: str
+  reachable:
+    description: What is expected. V(true) needs at least one answer, V(false) none at all.
+    type: bool
+    default: true
+  max_loss:
+    description: The loss in percent up to which an address that should be reachable counts as such.
+    type: float
+    default: 99.9
+  count:
+    description: How many echo requests are sent, 1 to 1000.
+    type: int
+    default: 3
+  interval:
+    description: Seconds between two requests.
+    type: float
+    default: 0.2
+  timeout:
+    description: Seconds to wait for the answer to the last request.
+    type: float
+    default: 1.0
+attributes:
+  check_mode:
+    description: Pings in check mode too, because that changes nothing.
+    support: full
+  diff_mode:
+    description: There is nothing to show.
+    support: none
+seealso:
+  - module: ebpf.lab.topology
+"""
+
+EXAMPLES = r"""
+- name: The host's end answers
+  ebpf.lab.reachability:
+    netns: vns1
+    destination: 192.168.100.1
+
+- name: Nothing comes through while the program drops
+  ebpf.lab.reachability:
+    destination: 192.168.100.2
+    reachable: false
+    count: 2
+"""
+
+RETURN = r"""
+reachable:
+  description: Whether there was an answer.
+  returned: when it was tried
+  type: bool
+  sample: true
+sent:
+  description: The number of requests that were sent.
+  returned: when it was tried
+  type: int
+  sample: 3
+received:
+  description: The number of answers.
+  returned: when it was tried
+  type: int
+  sample: 3
+loss:
+  description: The share of requests without an answer in percent.
+  returned: when it was tried
+  type: float
+  sample: 0.0
+rtt_min:
+  description: The shortest round trip in milliseconds; null without an answer.
+  returned: when it was tried
+  type: float
+  sample: 0.045
+rtt_avg:
+  description: The mean round trip in milliseconds; null without an answer.
+  returned: when it was tried
+  type: float
+  sample: 0.061
+rtt_max:
+  description: The longest round trip in milliseconds; null without an answer.
+  returned: when it was tried
+  type: float
+  sample: 0.083
+why:
+  description: What was said about requests that were not answered; empty for silence.
+  returned: when it was tried
+  type: str
+  sample: "192.168.100.2: Destination Host Unreachable"
+"""
+
+import typing as t
+
+from ansible_collections.ebpf.lab.plugins.module_utils._core.converge import run_info_module
+from ansible_collections.ebpf.lab.plugins.module_utils._core.errors import BadInput
+from ansible_collections.ebpf.lab.plugins.module_utils._core.host import Host
+from ansible_collections.ebpf.lab.plugins.module_utils._net.names import netns_place
+from ansible_collections.ebpf.lab.plugins.module_utils._net.ping import ping
+
+
+def gather(host: Host, params: dict[str, t.Any]) -> dict[str, t.Any]:
+    """Ping, and compare with what is expected."""
+    netns = netns_place("netns", params["netns"])
+    if not 0 <= params["max_loss"] <= 100:
+        raise BadInput("max_loss", params["max_loss"], "is no percentage", "use 0 to 100")
+    limits = {name: params[name] for name in ("count", "interval", "timeout", "source")}
+    result = ping(host, netns, params["destination"], **limits)
+    found = {"reachable": result.reachable, **result.as_dict()}
+    where = params["destination"] + (f" from {netns}" if netns else "")
+    if params["reachable"] and (not result.reachable or result.loss > params["max_loss"]):
+        why = f" ({result.why})" if result.why else ""
+        lost = f"{result.sent - result.received} of {result.sent} requests were not answered" + why
+        text = lost if result.sent else f"no request could be sent{why}"
+        found.update(failed=True, msg=f"{where} should be reachable, and {text}.")
+    elif not params["reachable"] and result.reachable:
+        found.update(
+            failed=True,
+            msg=f"{where} should not be reachable, and {result.received} of {result.sent} requests were answered.",
+        )
+    return found
+
+
+def main() -> None:
+    run_info_module(
+        {
+            "destination": {"type": "str", "required": True},
+            "netns": {"type": "str", "default": ""},
+            "source": {"type": "str"},
+            "reachable": {"type": "bool", "default": True},
+            "max_loss": {"type": "float", "default": 99.9},
+            "count": {"type": "int", "default": 3},
+            "interval": {"type": "float", "default": 0.2},
+            "timeout": {"type": "float", "default": 1.0},
+        },
+        gather,
+    )
+
+
+if __name__ == "__main__":
+    main()
