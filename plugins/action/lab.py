@@ -21,7 +21,7 @@ from ansible_collections.ebpf.lab.plugins.module_utils._core.errors import LabEr
 from ansible_collections.ebpf.lab.plugins.module_utils._lab.schema import BadLab, Lab, Stage, parse
 from ansible_collections.ebpf.lab.plugins.plugin_utils.checks import evaluate, validate_checks
 from ansible_collections.ebpf.lab.plugins.plugin_utils.outcome import failed_checks, outcome
-from ansible_collections.ebpf.lab.plugins.plugin_utils.plain import visible
+from ansible_collections.ebpf.lab.plugins.plugin_utils.plain import tidy, visible
 
 COLLECTION = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 LABS = os.path.join(COLLECTION, "playbooks", "labs")
@@ -112,12 +112,16 @@ class ActionModule(ActionBase):
             done = self._execute_module(
                 module_name="ebpf.lab.lab", module_args={**options, "progress": token}, task_vars=task_vars
             )
-        done.pop("invocation", None)  # it repeats the lab file and all sources
-        result.update(done)
+        facts = done.pop("facts", None)
+        # Whoever owns the host may answer what he likes: variables for the play and grades are not his to give, and
+        # warnings and the diff are printed as they are. The invocation repeats the lab file and all sources.
+        for key in ("ansible_facts", "checks", "points", "max_points", "invocation"):
+            done.pop(key, None)
+        result.update(tidy(done))
         if result.get("failed") and result.get("missing") and options.get("report_missing"):
             result.update(failed=False, changed=False)
-        facts = result.get("facts")
         if isinstance(facts, dict):
+            result["facts"] = facts
             self._grade(result, facts, _graded(lab, stage, options, facts))
         if prove and not result.get("failed") and not result.get("missing") and not self._task.check_mode:
             for line in outcome(host, result):
@@ -131,6 +135,7 @@ class ActionModule(ActionBase):
     def _grade(result: dict[str, t.Any], facts: dict[str, t.Any], stage: Stage) -> None:
         checks = evaluate(stage.checks, facts)
         result.update(
+            stage=stage.name,
             checks=checks,
             points=sum(check["points"] for check in checks),
             max_points=sum(check["max_points"] for check in checks),

@@ -69,6 +69,18 @@ def visible(text: str, limit: int = SHOWN, keep: str = "") -> str:
     return shown[: limit - len(note)] + note
 
 
+def tidy(value: t.Any, limit: int = 100_000) -> t.Any:
+    """A plain copy in which every text is visible (newlines and tabs stay): what Ansible itself will print."""
+    value = plain(value)
+    if isinstance(value, str):
+        return visible(value, limit, keep="\n\t")
+    if isinstance(value, list):
+        return [tidy(item, limit) for item in value]
+    if isinstance(value, dict):
+        return {visible(key, limit): tidy(item, limit) for key, item in value.items()}
+    return value
+
+
 def _escape(char: str) -> str:
     """A character as in JSON, or by its number."""
     number = ord(char)

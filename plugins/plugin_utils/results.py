@@ -81,17 +81,21 @@ def make_result(
         "stage": stage,
         "time": timestamp(now),
     }
-    checks = outcome.get("checks")
+    # The action plugin graded what comes with facts; checks without them are the machine's own invention.
+    checks = outcome.get("checks") if isinstance(outcome.get("facts"), dict) else None
     if outcome.get("unreachable") is True:
-        result.update(status="unreachable", message=outcome.get("msg"))
+        result.update(status="unreachable", message=_reason(outcome))
     elif isinstance(checks, list) and stage:
         result.update(status="graded", message="", checks=checks)
     else:
-        reason = outcome.get("msg") or (
-            "the machine did not say which stage it is at" if checks else "it gave no result"
-        )
-        result.update(status="failed", message=reason)
+        unknown = "the machine did not say which stage it is at" if checks else "the machine gave no result"
+        result.update(status="failed", message=_reason(outcome) or unknown)
     return clean(result)
+
+
+def _reason(outcome: t.Mapping[str, t.Any]) -> str:
+    """What went wrong, without the words that Ansible puts before it."""
+    return one_line(outcome.get("msg")).removeprefix("Task failed: ").removeprefix("Action failed: ")
 
 
 def clean(value: t.Any) -> Result:

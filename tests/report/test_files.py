@@ -84,7 +84,7 @@ def test_natural_order_is_an_order(names: list[str]) -> None:
 @settings(max_examples=60, deadline=None)
 @given(st.text(st.characters(), max_size=40), st.text(st.characters(), max_size=40))
 def test_any_text_ends_up_as_text(host: str, found: str) -> None:
-    outcome = {"checks": [{"name": found, "found": found, "hint": found, "expected": found}]}
+    outcome = {"facts": {}, "checks": [{"name": found, "found": found, "hint": found, "expected": found}]}
     result = results.make_result(host, classroom.LAB, "hello", outcome, classroom.START)
     machine = results.Machine(result["host"], result, {"hello": result}, {"hello": result})
     summary = summarise("lecture2", [machine], [host], "2026-11-22T10:45:00Z")

@@ -24,7 +24,7 @@ def check(name: str = "it", passed: bool = True, found: t.Any = "1", **more: t.A
 
 
 def made(*checks: t.Any, host: str = "s01", stage: str = "hello", **more: t.Any) -> results.Result:
-    return results.make_result(host, LAB, stage, {"checks": list(checks), **more})
+    return results.make_result(host, LAB, stage, {"facts": {}, "checks": list(checks), **more})
 
 
 def test_what_is_kept_comes_back(tmp_path: pathlib.Path) -> None:
@@ -77,6 +77,7 @@ def test_drift() -> None:
 def test_a_machine_cannot_choose_the_file_or_its_points(tmp_path: pathlib.Path) -> None:
     hostile = {
         "stage": "../../../etc/passwd",
+        "facts": {},
         "lab": "../x",
         "host": "../y",
         "checks": [check(points=1e300, max_points="9"), check(points=50, max_points=float("inf")), "x", None],
@@ -123,6 +124,7 @@ outcomes = anything | st.fixed_dictionaries(
     optional={
         "unreachable": anything,
         "msg": anything,
+        "facts": st.just({}) | anything,
         "stage": st.sampled_from(["hello", "drop", "..", "", 5]),
         "checks": st.lists(
             anything
@@ -149,6 +151,7 @@ def test_every_outcome_becomes_a_result(outcome: t.Any, stage: str) -> None:
         result["stage"]
         and isinstance(outcome, dict)
         and isinstance(outcome.get("checks"), list)
+        and isinstance(outcome.get("facts"), dict)
         and outcome.get("unreachable") is not True
     )
     assert 0 <= result["points"] <= result["max_points"]

@@ -1,0 +1,67 @@
+# Copyright (c) 2026 the ebpf.lab authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Write the teacher's report from the results that verify kept. Runs on the control node, which has jinja2."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+from ansible_collections.ebpf.lab.plugins.plugin_utils.folders import kept_folder, report_folder
+from ansible_collections.ebpf.lab.plugins.plugin_utils.report import write
+from ansible_collections.ebpf.lab.plugins.plugin_utils.results import labs, load_all, one_line, timestamp
+from ansible_collections.ebpf.lab.plugins.plugin_utils.summary import STATUSES, summarise
+
+display = Display()
+
+
+class ActionModule(ActionBase):
+    """One task for all machines: see the module's documentation."""
+
+    _supports_check_mode = True
+    _requires_connection = False
+    TRANSFERS_FILES = False
+
+    def run(self, tmp: t.Optional[str] = None, task_vars: t.Optional[dict[str, t.Any]] = None) -> dict[str, t.Any]:
+        """Read the results, write the files."""
+        result = super().run(tmp, task_vars or {})
+        _checked, options = self.validate_argument_spec(
+            {
+                "lab": {"type": "str", "default": ""},
+                "hosts": {"type": "list", "elements": "str", "default": []},
+                "others": {"type": "bool", "default": True},
+                "folder": {"type": "path"},
+                "dest": {"type": "path"},
+            }
+        )
+        kept, dest = kept_folder(options["folder"]), report_folder(options["dest"])
+        known = labs(kept)
+        lab = options["lab"] or (known[0] if known else "")
+        if lab not in known:
+            named = f"of the lab {lab!r} " if lab else ""
+            instead = f"; there are results of {', '.join(known)}" if known else ""
+            msg = f"There are no results {named}in {kept}{instead}. Run the playbook ebpf.lab.verify first."
+            return {**result, "failed": True, "msg": msg}
+        machines, wrong = load_all(kept, lab)
+        for sentence in wrong:
+            display.warning(one_line(sentence))
+        if not options["others"]:
+            wanted = {one_line(host) for host in options["hosts"]}
+            machines = [machine for machine in machines if machine.host in wanted]
+        warnings = [one_line(sentence) for sentence in wrong]
+        summary = summarise(lab, machines, options["hosts"], timestamp(), warnings)
+        result.update(changed=False, totals=summary["totals"], lab=lab)
+        if self._task.check_mode:
+            return result
+        try:
+            result["paths"] = write(dest, summary)
+        except OSError as error:
+            return {**result, "failed": True, "msg": f"The report could not be written to {dest}: {error}."}
+        totals = summary["totals"]
+        counts = ", ".join(f"{totals[status]} {status}" for status in STATUSES if totals[status])
+        display.display(f"{lab}: {totals['machines']} machines: {counts}")
+        for path in result["paths"].values():
+            display.display(f"  {path}")
+        return result

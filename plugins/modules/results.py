@@ -1,0 +1,89 @@
+# Copyright (c) 2026 the ebpf.lab authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: results
+short_description: Keep what verify found on the control node, and show it
+version_added: "1.0.0"
+author:
+  - the ebpf.lab authors (@ebpf-lab)
+description:
+  - Takes what M(ebpf.lab.lab) returned for each machine of the play, keeps it for the report, and shows it in the
+    terminal. One machine is shown check by check with the hints, a class as a table with a line a machine.
+  - A machine that could not be reached, or not be graded, is kept as such; its earlier grades stay.
+  - The result of the run before is kept beside the new one, so that the report can tell what drifted.
+  - One task for all machines; use it with C(run_once). It runs on the control node and needs no connection. Nothing
+    that a machine said is templated, and every control character in it is shown as an escape.
+attributes:
+  check_mode:
+    description: Shows the results and keeps none.
+    support: full
+  diff_mode:
+    description: No host is changed.
+    support: none
+options:
+  lab:
+    description: The name of a lab of this collection, or the path of a lab file.
+    type: str
+    required: true
+  variable:
+    description: The name of the variable that the task M(ebpf.lab.lab) registered. The name alone, not its value.
+    type: str
+    required: true
+  stage:
+    description: The stage that was asked for. Without it, the one that each machine was graded at.
+    type: str
+    default: ""
+  folder:
+    description: Where the results are kept. The default is C(ebpf.lab/results) below Ansible's home folder.
+    type: path
+  fail:
+    description: Whether the task fails when a check failed or a machine has no grade.
+    type: bool
+    default: true
+seealso:
+  - module: ebpf.lab.lab
+  - module: ebpf.lab.report
+"""
+
+EXAMPLES = r"""
+- name: Grade the machine
+  ebpf.lab.lab:
+    lab: xdp_hello
+    state: verified
+  register: verified
+  ignore_unreachable: true
+
+- name: Keep and show the results
+  ebpf.lab.results:
+    lab: xdp_hello
+    variable: verified
+    fail: false
+  run_once: true
+"""
+
+RETURN = r"""
+folder:
+  description: Where the lab's results are, on the control node.
+  returned: success
+  type: str
+  sample: /home/teacher/.ansible/ebpf.lab/results/lecture2
+msg:
+  description: One sentence with the verdict.
+  returned: always
+  type: str
+  sample: 7 of 40 checks failed on 3 of 8 machines, 1 machine was unreachable.
+points:
+  description: The points of all machines together.
+  returned: success
+  type: float
+  sample: 33
+max_points:
+  description: The points that all graded machines could have.
+  returned: success
+  type: float
+  sample: 40
+"""
