@@ -25,12 +25,17 @@ def digest_of(content: str) -> str:
 
 @dataclass(frozen=True)
 class SourceState:
-    """``found`` maps each path to its content, None where there is no file; ``written`` to the digest that we wrote."""
+    """``found`` maps each path to its content, None where there is no file; ``written`` to the digest that we wrote.
+
+    ``ours`` are the folders that we made, inner first, ``others`` the files in the folder that are not the lab's.
+    """
 
     found: t.Mapping[str, t.Optional[str]]
     written: t.Mapping[str, str]
     folders: frozenset[str]
     empty: tuple[str, ...] = ()
+    ours: tuple[str, ...] = ()
+    others: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,16 @@ class SourcesResource:
             written,
             existing(self.folder),
             ours_and_empty(host, self.folder),
+            ours=tuple(
+                folder
+                for folder in sorted(existing(self.folder), key=len, reverse=True)
+                if host.journal.claimed(f"dir:{folder}") is not None
+            ),
+            others=frozenset(
+                path
+                for path in (f"{self.folder}/{name}" for name in _names(self.folder))
+                if host.journal.claimed(f"file:{path}") is None
+            ),
         )
 
     def plan(self, now: SourceState) -> Plan:
@@ -84,6 +99,9 @@ class SourcesResource:
             else:
                 steps.append(RemoveSource(path, content))
                 after[path] = None
+        if now.others or warnings:
+            warnings += [f"{path} is not the lab's and stays." for path in sorted(now.others)]
+            steps += [Forget(f"dir:{folder}") for folder in now.ours]
         if not steps and now.empty:
             steps = [Sweep(self.folder)]
         return Plan(dict(now.found), after, tuple(steps), tuple(warnings))
@@ -92,6 +110,13 @@ class SourcesResource:
         """Where the files are."""
         files = sorted(path for path, content in now.found.items() if content is not None)
         return {"folder": self.folder, "files": files}
+
+
+def _names(folder: str) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 def _read(path: str) -> t.Optional[str]:
