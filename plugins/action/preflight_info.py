@@ -1,0 +1,57 @@
+# Copyright (c) 2026 the ebpf.lab authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Show what ebpf.lab.preflight_info found; text from a host is shown escaped, and never templated."""
+
+from __future__ import annotations
+
+import textwrap
+import typing as t
+
+from ansible import constants
+from ansible.module_utils.parsing.convert_bool import boolean
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+from ansible_collections.ebpf.lab.plugins.plugin_utils.plain import tidy, visible
+
+COLOURS = {"problem": constants.COLOR_ERROR, "warning": constants.COLOR_WARN, "ok": constants.COLOR_OK}
+WIDTH = 100  # columns
+LINE = 1000  # characters of one finding
+
+display = Display()
+
+
+class ActionModule(ActionBase):
+    """One task a host: see the module's documentation."""
+
+    _supports_check_mode = True
+    _requires_connection = True
+
+    def run(self, tmp: t.Optional[str] = None, task_vars: t.Optional[dict[str, t.Any]] = None) -> dict[str, t.Any]:
+        """Look, show, judge."""
+        task_vars = task_vars or {}
+        result = super().run(tmp, task_vars)
+        done = self._execute_module(module_name="ebpf.lab.preflight_info", task_vars=task_vars)
+        done.pop("ansible_facts", None)  # a host does not set the play's variables
+        result.update(tidy(done))
+        if result.get("failed") or result.get("unreachable"):
+            return result
+        if boolean(self._task.args.get("show", False)):
+            _show(str(task_vars.get("inventory_hostname", "")), result.get("lines"))
+        problems = sum(
+            isinstance(finding, dict) and finding.get("level") == "problem" for finding in result.get("findings") or ()
+        )
+        if problems and boolean(self._task.args.get("fail", False)):
+            result.update(
+                failed=True, msg=f"This machine cannot run the lab yet: {problems} of its findings are problems."
+            )
+        return result
+
+
+def _show(host: str, lines: t.Any) -> None:
+    display.display(f"  {visible(host, 100)}")
+    for line in lines if isinstance(lines, list) else ():
+        text = visible(str(line), LINE)
+        colour = COLOURS.get(text.partition(":")[0])
+        for part in textwrap.wrap(text, WIDTH, initial_indent="    ", subsequent_indent="      "):
+            display.display(part, color=colour)

@@ -1,0 +1,196 @@
+# Copyright (c) 2026 the ebpf.lab authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What decides whether a machine can do a lab, read without changing a thing: no mount, no module loaded, no table."""
+
+from __future__ import annotations
+
+import configparser
+import contextlib
+import fnmatch
+import glob
+import os
+import platform
+import re
+import shutil
+import typing as t
+from dataclasses import dataclass, field
+
+from .._bpf import inventory, xdp
+from .._core.errors import LabError
+from .._core.host import Host
+from .._net.iptables import BACKENDS, FAMILIES, Place, observe
+
+# Who makes rules or manages links: their processes, by the 15 characters that the kernel keeps of a name.
+MANAGERS = ("dockerd", "libvirtd", "firewalld", "NetworkManager", "systemd-networkd", "kubelet", "bpfman")
+FOREIGN_CHAINS = re.compile(r"(DOCKER|LIBVIRT_|KUBE-|CNI-|cali-|ufw-|f2b-)")
+NM_RULES = ("/etc/udev/rules.d", "/run/udev/rules.d", "/usr/lib/udev/rules.d", "/lib/udev/rules.d")
+NETWORKD = ("/etc/systemd/network", "/run/systemd/network", "/usr/lib/systemd/network", "/lib/systemd/network")
+
+
+@dataclass(frozen=True)
+class Machine:
+    """One machine as it was seen. Sizes are bytes; None means that the machine does not tell."""
+
+    root: bool = True
+    release: str = ""
+    arch: str = ""
+    bpf_error: str = ""  # why the bpf system call did not answer; "" when it did
+    features: t.Mapping[str, t.Any] = field(default_factory=dict)
+    filesystems: frozenset[str] = frozenset()
+    max_net_namespaces: t.Optional[int] = None
+    tracing_on: t.Optional[int] = None
+    disk: t.Mapping[str, int] = field(default_factory=dict)  # free, by folder
+    memory: t.Optional[int] = None  # available
+    tools: t.Mapping[str, t.Optional[str]] = field(default_factory=dict)  # versions
+    apt: bool = True
+    xdp: tuple[t.Mapping[str, t.Any], ...] = ()
+    xdp_error: str = ""
+    chains: tuple[str, ...] = ()  # "nft ipv4 filter DOCKER-USER", of others
+    dropping: tuple[str, ...] = ()  # tables whose FORWARD drops by default
+    rules_error: str = ""
+    running: frozenset[str] = frozenset()  # of MANAGERS
+    nm_leaves_veth: bool = True
+    networkd_takes: tuple[str, ...] = ()  # .network files that match veth1
+    lifelines: t.Mapping[str, str] = field(default_factory=dict)  # interface: what it carries
+
+
+def look(host: Host) -> Machine:
+    """See the machine. Never raises for what it finds there."""
+    bpf_error = ""
+    try:
+        next(iter(inventory.programs()), None)
+    except LabError as error:
+        bpf_error = str(error)
+    xdp_found: list[dict[str, t.Any]] = []
+    lifelines: dict[str, str] = {}
+    xdp_error = ""
+    try:
+        xdp_found = inventory.attachments(host)
+        lifelines = xdp.lifelines(host)
+    except (LabError, OSError) as error:
+        xdp_error = str(error)
+    chains, dropping, rules_error = _rules(host)
+    return Machine(
+        root=os.geteuid() == 0,
+        release=platform.release(),
+        arch=platform.machine(),
+        bpf_error=bpf_error,
+        features=inventory.features(),
+        filesystems=frozenset(line.split()[-1] for line in _lines("/proc/filesystems") if line.split()),
+        max_net_namespaces=_number("/proc/sys/user/max_net_namespaces"),
+        tracing_on=_number(f"{inventory.features()['tracefs'] or '/nonexistent'}/tracing_on"),
+        disk={folder: shutil.disk_usage(folder).free for folder in ("/usr/local", "/var/lib") if os.path.isdir(folder)},
+        memory=_available(),
+        tools=_tools(host),
+        apt=host.runner.which("apt-get") is not None,
+        xdp=tuple(xdp_found),
+        xdp_error=xdp_error,
+        chains=chains,
+        dropping=dropping,
+        rules_error=rules_error,
+        running=_running(),
+        nm_leaves_veth=nm_leaves_veth(NM_RULES),
+        networkd_takes=networkd_takes(NETWORKD, "veth1"),
+        lifelines=lifelines,
+    )
+
+
+def _tools(host: Host) -> dict[str, t.Optional[str]]:
+    found: dict[str, t.Optional[str]] = inventory.tools(host.runner)
+    for tool in ("ping", "iptables", "tc"):
+        found[tool] = "installed" if host.runner.which(tool) else None
+    return found
+
+
+def _rules(host: Host) -> tuple[tuple[str, ...], tuple[str, ...], str]:
+    """Others' chains and the tables whose FORWARD drops, in both back ends; and why nothing could be seen."""
+    chains, dropping, why = [], [], ""
+    for backend in BACKENDS:
+        places = [Place(backend, family, table) for family in FAMILIES for table in ("filter", "nat")]
+        try:
+            tables, _foreign = observe(host, "", places)
+        except (LabError, OSError) as error:
+            why = str(error)
+            continue
+        for place, found in tables.items():
+            where = f"{place.backend} {place.family} {place.table}"
+            chains += [f"{where} {name}" for name in found if FOREIGN_CHAINS.match(name)]
+            if place.table == "filter" and getattr(found.get("FORWARD"), "policy", None) == "DROP":
+                dropping.append(where)
+    return tuple(chains), tuple(dropping), why
+
+
+def _running() -> frozenset[str]:
+    found = set()
+    for path in glob.glob("/proc/[0-9]*/comm"):
+        name = "".join(_lines(path)).strip()
+        found |= {manager for manager in MANAGERS if name == manager[:15]}
+    return frozenset(found)
+
+
+def nm_leaves_veth(folders: t.Sequence[str]) -> bool:
+    """Whether a udev rule tells NetworkManager to leave veths alone; its own package brings one."""
+    for folder in folders:
+        for path in sorted(glob.glob(os.path.join(folder, "*.rules"))):
+            for line in _lines(path):
+                if "NM_UNMANAGED" in line and "veth" in line and not line.lstrip().startswith("#"):
+                    return True
+    return False
+
+
+def networkd_takes(folders: t.Sequence[str], interface: str) -> tuple[str, ...]:
+    """The .network files by which systemd-networkd would manage a veth of that name (systemd.network(5), [Match])."""
+    seen: set[str] = set()
+    found = []
+    for folder in folders:
+        for path in sorted(glob.glob(os.path.join(folder, "*.network"))):
+            name = os.path.basename(path)
+            if name in seen:  # one of an earlier folder replaces it
+                continue
+            seen.add(name)
+            match = _match_section(path)
+            if _matches(match, interface):
+                found.append(path)
+    return tuple(found)
+
+
+def _match_section(path: str) -> dict[str, list[str]]:
+    parser = configparser.ConfigParser(strict=False, interpolation=None, allow_no_value=True)
+    parser.optionxform = str  # type: ignore[assignment,method-assign]  # keys keep their case
+    with contextlib.suppress(configparser.Error, OSError, UnicodeDecodeError):
+        parser.read(path, encoding="utf-8")
+    section = dict(parser["Match"]) if parser.has_section("Match") else {}
+    return {key: (value or "").split() for key, value in section.items()}
+
+
+def _matches(match: t.Mapping[str, t.Sequence[str]], interface: str) -> bool:
+    facts = {"Name": interface, "Type": "ether", "Kind": "veth", "Driver": "veth"}
+    if not match or set(match) - set(facts):  # a MAC address, a path or a host of its own: not our veth
+        return False
+    for key, patterns in match.items():
+        negated = bool(patterns) and patterns[0].startswith("!")
+        hit = any(fnmatch.fnmatchcase(facts[key], pattern.lstrip("!")) for pattern in patterns)
+        if hit == negated:
+            return False
+    return True
+
+
+def _available() -> t.Optional[int]:
+    for line in _lines("/proc/meminfo"):
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
+    return None
+
+
+def _number(path: str) -> t.Optional[int]:
+    text = "".join(_lines(path)).strip()
+    return int(text) if text.isdigit() else None
+
+
+def _lines(path: str) -> list[str]:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read().splitlines()
+    except OSError:
+        return []

@@ -1,0 +1,116 @@
+#!/usr/bin/python
+# Copyright (c) 2026 the ebpf.lab authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: preflight_info
+short_description: Can this host run a lab?
+version_added: "1.0.0"
+author:
+  - the ebpf.lab authors (@ebpf-lab)
+description:
+  - Looks at what a lab needs, and at what could get in its way, and says for each finding why it matters and what cures
+    it. The kernel and its BPF features, lockdown, tracefs, bpffs, disk, memory, tools, XDP programs of others, chains
+    of Docker, libvirt and the like, and network managers that would touch the lab's links.
+  - Changes nothing. It mounts nothing, loads no kernel module and makes no table while it looks.
+  - An action plugin of the same name shows the findings in the terminal and fails when there is a problem.
+attributes:
+  check_mode:
+    description: Changes nothing in any mode.
+    support: full
+  diff_mode:
+    description: There is no change to show.
+    support: none
+options:
+  show:
+    description: Whether to show the findings in the terminal.
+    type: bool
+    default: false
+  fail:
+    description: Whether the task fails when a finding is a problem.
+    type: bool
+    default: false
+seealso:
+  - module: ebpf.lab.bpf_info
+  - module: ebpf.lab.toolchain_info
+"""
+
+EXAMPLES = r"""
+- name: Can these hosts run the lab?
+  become: true
+  ebpf.lab.preflight_info:
+    show: true
+    fail: true
+"""
+
+RETURN = r"""
+findings:
+  description: What was found, problems first.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    topic:
+      description: What it is about.
+      type: str
+      sample: tracefs
+    level:
+      description: V(problem) when the lab cannot work, V(warning) when somebody should look, or V(ok).
+      type: str
+      sample: warning
+    what:
+      description: What was found.
+      type: str
+      sample: tracefs is not mounted.
+    why:
+      description: Why it matters; empty when it is fine.
+      type: str
+      sample: What bpf_printk writes is read there.
+    cure:
+      description: What to do; empty when it is fine.
+      type: str
+      sample: Run mount -t tracefs tracefs /sys/kernel/tracing.
+ready:
+  description: Whether no finding is a problem.
+  returned: success
+  type: bool
+  sample: true
+lines:
+  description: The same as text, for people.
+  returned: success
+  type: list
+  elements: str
+  sample: ["ok: bpf, kernel, btf, netns, bpffs, tracefs, disk, memory, tools, xdp, iptables, links"]
+"""
+
+import typing as t
+from dataclasses import asdict
+
+from ansible_collections.ebpf.lab.plugins.module_utils._core.converge import run_info_module
+from ansible_collections.ebpf.lab.plugins.module_utils._core.host import Host
+from ansible_collections.ebpf.lab.plugins.module_utils._lab import preflight
+from ansible_collections.ebpf.lab.plugins.module_utils._lab.machine import look
+
+
+def gather(host: Host, params: dict[str, t.Any]) -> dict[str, t.Any]:
+    """The findings as plain values."""
+    findings = preflight.judge(look(host))
+    return {
+        "findings": [asdict(finding) for finding in findings],
+        "ready": all(finding.level != "problem" for finding in findings),
+        "lines": preflight.lines(findings),
+    }
+
+
+def main() -> None:
+    run_info_module(
+        {"show": {"type": "bool", "default": False}, "fail": {"type": "bool", "default": False}},
+        gather,
+    )
+
+
+if __name__ == "__main__":
+    main()
