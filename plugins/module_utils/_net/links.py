@@ -27,7 +27,7 @@ XDP_MODES = {1: "native", 2: "generic", 3: "offload", 4: "multiple"}
 RTEXT_FILTER_SKIP_STATS = 8
 IFF_UP = 1
 IFA_ADDRESS, IFA_LOCAL, IFA_FLAGS, IFA_F_SECONDARY, IFA_F_TENTATIVE = 1, 2, 8, 0x01, 0x40
-RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PRIORITY, RTA_TABLE, RTA_VIA = 1, 4, 5, 6, 15, 18
+RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PRIORITY, RTA_PREFSRC, RTA_TABLE, RTA_VIA = 1, 4, 5, 6, 7, 15, 18
 RT_TABLE_MAIN, RTN_UNICAST, RTPROT_KERNEL, RTPROT_RA, RTM_F_CLONED = 254, 1, 2, 9, 0x200
 NDA_DST, NDA_LLADDR, NUD_PERMANENT = 1, 2, 0x80
 
@@ -138,6 +138,8 @@ class RouteSeen:
     via: str
     metric: int
     kernel: bool
+    protocol: int
+    source: str
 
 
 def routes(netlink: Netlink) -> list[RouteSeen]:
@@ -162,6 +164,8 @@ def routes(netlink: Netlink) -> list[RouteSeen]:
                 via=via,
                 metric=_number(values.get(RTA_PRIORITY, b"")),
                 kernel=protocol in (RTPROT_KERNEL, RTPROT_RA),
+                protocol=protocol,
+                source=socket.inet_ntop(family, values[RTA_PREFSRC]) if RTA_PREFSRC in values else "",
             )
         )
     return found

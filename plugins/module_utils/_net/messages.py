@@ -14,6 +14,7 @@ import socket
 import typing as t
 
 from .._core.errors import LabError
+from .state import Route
 
 try:
     from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
@@ -33,7 +34,7 @@ REPLACE, EXCLUSIVE, CREATE = 0x100, 0x200, 0x400
 IFF_UP = 1
 IFA_F_NODAD = 0x02
 NUD_PERMANENT = 0x80
-RTPROT_STATIC, RTN_UNICAST, RT_TABLE_MAIN = 4, 1, 254
+RTN_UNICAST, RT_TABLE_MAIN = 1, 254
 RT_SCOPE_UNIVERSE, RT_SCOPE_LINK, RT_SCOPE_ANY = 0, 253, 255
 
 Attributes = list[tuple[str, t.Any]]
@@ -136,15 +137,15 @@ def address(index: int, text: str, add: bool) -> t.Any:
     return _message(ifaddrmsg, kind, flags, fields, attributes)
 
 
-def route(index: int, to: str, via: str, metric: int, add: bool) -> t.Any:
+def route(index: int, wanted: Route, add: bool) -> t.Any:
     """Add or delete a route of the main table; deleting takes it whatever its scope and origin."""
-    network = ipaddress.ip_network(to)
+    network, via = ipaddress.ip_network(wanted.to), wanted.via
     scope = RT_SCOPE_UNIVERSE if via or network.version == 6 else RT_SCOPE_LINK
     fields = {
         "family": socket.AF_INET if network.version == 4 else socket.AF_INET6,
         "dst_len": network.prefixlen,
         "table": RT_TABLE_MAIN,
-        "proto": RTPROT_STATIC if add else 0,
+        "proto": wanted.protocol if add else 0,
         "type": RTN_UNICAST,
         "scope": scope if add else RT_SCOPE_ANY,
     }
@@ -153,8 +154,10 @@ def route(index: int, to: str, via: str, metric: int, add: bool) -> t.Any:
         attributes.append(("RTA_DST", str(network.network_address)))
     if via:
         attributes.append(("RTA_GATEWAY", via))
-    if metric:
-        attributes.append(("RTA_PRIORITY", metric))
+    if wanted.metric:
+        attributes.append(("RTA_PRIORITY", wanted.metric))
+    if wanted.source and add:
+        attributes.append(("RTA_PREFSRC", wanted.source))
     kind, flags = (RTM_NEWROUTE, CREATE | EXCLUSIVE) if add else (RTM_DELROUTE, 0)
     return _message(rtmsg, kind, flags, fields, attributes)
 

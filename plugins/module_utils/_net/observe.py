@@ -98,7 +98,8 @@ def _interfaces(
     held_routes: dict[int, set[Route]] = defaultdict(set)
     implied: dict[int, set[Route]] = defaultdict(set)
     for route in routes(netlink):
-        (implied if route.kernel else held_routes)[route.index].add(Route(route.to, route.via, route.metric))
+        found_in = implied if route.kernel else held_routes
+        found_in[route.index].add(Route(route.to, route.via, route.metric, route.protocol, route.source))
     held_neighbours: dict[int, set[tuple[str, str]]] = defaultdict(set)
     entries = host.journal.entries  # of what is not ours all is seen, because all of it may be put back
     if any(i.neighbours or i.exclusive or i.key not in entries or not entries[i.key].claimed for i in here):

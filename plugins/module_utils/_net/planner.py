@@ -83,10 +83,11 @@ def _implied(now: Interface, up: bool, addresses: frozenset[str]) -> frozenset[R
     """The routes that the kernel will have made: an address that is new, or whose link goes up, brings one."""
     if not up:
         return frozenset()
-    lost = {_network(address) for address in now.addresses - addresses}
+    held = {_network(address) for address in addresses}
+    lost = {_network(address) for address in now.addresses - addresses} - held
     new = {_network(address) for address in (addresses - now.addresses if now.up else addresses)}
     new = {network for network in new if not network.endswith("/32") or ":" in network}  # IPv4 hosts bring none
-    kept = frozenset(route for route in now.implied if now.up and route.to not in lost - new)
+    kept = frozenset(route for route in now.implied if now.up and route.to not in lost)
     return kept | {Route(network, metric=256 if ":" in network else 0) for network in new}
 
 
@@ -227,6 +228,17 @@ class _Both:
                 done.add(other.ref if other else interface.ref)
                 yield interface, other
 
+    def _depth(self, interface: Interface) -> int:
+        """How many VLANs it stands on, itself included: each is made after its parent."""
+        depth = 0
+        while interface.kind == "vlan":
+            depth += 1
+            parent = self.wanted.get((interface.netns, interface.parent or ""))
+            if parent is None:
+                break
+            interface = parent
+        return depth
+
     def delete(self, one: Interface, other: t.Optional[Interface]) -> None:
         """Delete what was seen; from the caller's namespace where it can be, so that many go as one group."""
         if other is not None and one.netns and not other.netns:
@@ -284,17 +296,6 @@ class _Present(_Both):
         if absent and not self.now.folder:
             self.steps.append(MakeFolder())
         self.steps += [CreateNamespace(name, stray=self.now.namespaces[name] == "stray") for name in absent]
-
-    def _depth(self, interface: Interface) -> int:
-        """How many VLANs it stands on, itself included: each is made after its parent."""
-        depth = 0
-        while interface.kind == "vlan":
-            depth += 1
-            parent = self.wanted.get((interface.netns, interface.parent or ""))
-            if parent is None:
-                break
-            interface = parent
-        return depth
 
     def _links(self) -> dict[Ref, Interface]:
         """Plan the links that have to go and those that have to be made; returns what there is then."""
@@ -359,9 +360,10 @@ class _Absent(_Both):
     """Take away what the lab made, put back what it changed, leave what was there before."""
 
     def plan(self) -> Plan:
-        kept: list[Interface] = []
+        staying: list[Interface] = []
         for one, other in reversed(list(self.pairs())):  # VLANs before veths before bridges: undone the other way round
-            kept += self._interfaces([end for end in (one, other) if end is not None])
+            staying += self._interfaces([end for end in (one, other) if end is not None])
+        kept = self._put_back(sorted(staying, key=self._depth))
         namespaces = dict(self.now.namespaces)
         self.inside = self._keys_inside()
         for name in self.want.namespaces:
@@ -394,23 +396,34 @@ class _Absent(_Both):
         for end in wanted:
             if end.ref not in there and (end.key in self.now.claimed or end.key in self.now.saved):
                 self.steps.append(Forget(end.key))
-        return [self._put_back(end) for end in seen if end not in going]
+        return [end for end in seen if end not in going]
 
-    def _put_back(self, seen: Interface) -> Interface:
-        saved = self.now.saved.get(seen.key)
-        sysctls = frozenset(
-            pair for pair in self.now.saved_sysctls.get(seen.netns, frozenset()) if interface_of(pair[0]) == seen.name
-        )
-        if saved is None and not sysctls:
-            self.warnings.append(f"The interface {seen} was there before the lab and stays.")
-            return seen
-        after = settle(seen, replace(saved or Interface(*seen.ref, seen.kind, seen.up), sysctls=sysctls))
-        self.steps += sysctl_steps(seen, after, False)
+    def _put_back(self, staying: list[Interface]) -> list[Interface]:
+        """Plan what was there before back to what it was; parents come before the VLANs on them."""
+        changes: list[tuple[Interface, Interface]] = []
+        forget: list[Step] = []
+        for seen in staying:
+            saved = self.now.saved.get(seen.key)
+            sysctls = frozenset(
+                pair
+                for pair in self.now.saved_sysctls.get(seen.netns, frozenset())
+                if interface_of(pair[0]) == seen.name
+            )
+            if saved is None and not sysctls:
+                self.warnings.append(f"The interface {seen} was there before the lab and stays.")
+            want = replace(saved or Interface(*seen.ref, seen.kind, seen.up), sysctls=sysctls)
+            risen = {after.ref for now, after in changes if after.up and not now.up}
+            now = replace(seen, up=True) if (seen.netns, seen.parent or "") in risen and not want.up else seen
+            changes.append((now, settle(now, want)))
+            forget += [Forget(sysctl_key(seen.netns, path)) for path, _value in sorted(sysctls)]
+            forget += [Forget(seen.key)] if saved else []
+        for now, after in changes:
+            self.steps += sysctl_steps(now, after, False)
         for build in (clear_steps, setting_steps, route_steps):
-            self.steps += build(seen, after, None)
-        self.steps += [Forget(sysctl_key(seen.netns, path)) for path, _value in sorted(sysctls)]
-        self.steps += [Forget(seen.key)] if saved else []
-        return after
+            for now, after in changes:
+                self.steps += build(now, after, None)
+        self.steps += forget
+        return [after for _now, after in changes]
 
     def _namespace(self, name: str, namespaces: dict[str, str]) -> None:
         kind = self.now.namespaces[name]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import typing as t
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 
 # An interface is known by its namespace ("" is the caller's) and its name.
 Ref = tuple[str, str]
@@ -15,11 +15,17 @@ Ref = tuple[str, str]
 
 @dataclass(frozen=True, order=True)
 class Route:
-    """A route out of an interface: ``to`` has a prefix length; ``via`` "" is on the link; ``metric`` 0 the default."""
+    """A route out of an interface: ``to`` has a prefix length; ``via`` "" is on the link; ``metric`` 0 the default.
+
+    ``protocol`` (who made it, RTPROT_* in rtnetlink(7); static when we do) and ``source``, the preferred source
+    address, are carried along for putting a foreign route back; they do not make it another route.
+    """
 
     to: str
     via: str = ""
     metric: int = 0
+    protocol: int = field(default=4, compare=False)
+    source: str = field(default="", compare=False)
 
     def __str__(self) -> str:
         return self.to + (f" via {self.via}" if self.via else "") + (f" metric {self.metric}" if self.metric else "")
@@ -89,7 +95,7 @@ class Interface:
 
     def to_saved(self) -> dict[str, t.Any]:
         """What the journal keeps of an interface that was there before us; ``from_saved`` reads it."""
-        routes = [[route.to, route.via, route.metric] for route in sorted(self.routes)]
+        routes = [list(astuple(route)) for route in sorted(self.routes)]
         return {**self.as_dict(), "routes": routes, "neighbours": [list(pair) for pair in sorted(self.neighbours)]}
 
 
@@ -131,7 +137,7 @@ def from_saved(saved: t.Mapping[str, t.Any]) -> Interface:
         parent=saved["parent"],
         vlan=saved["vlan"] or 0,
         addresses=frozenset(saved["addresses"]),
-        routes=frozenset(Route(to, via, metric) for to, via, metric in saved["routes"]),
+        routes=frozenset(Route(*route) for route in saved["routes"]),
         neighbours=frozenset((address, mac) for address, mac in saved["neighbours"]),
         exclusive=True,
     )

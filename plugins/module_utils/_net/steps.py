@@ -154,12 +154,13 @@ class Request(Step):
     netns: str
     adopted: t.Optional[Interface]
 
-    # When the kernel answers one of these the change was there already.
-    tolerated: t.ClassVar[tuple[int, ...]] = ()
-
     def message(self, host: Host, held: list[int]) -> t.Any:
         """The pyroute2 message; descriptors that must stay open until it is sent go into ``held``."""
         raise NotImplementedError
+
+    def deletes(self) -> bool:
+        """Whether it takes something away; what is gone already, say with the link that went down, is no failure."""
+        return not getattr(self, "add", True)
 
     def cause(self, code: int) -> str:
         """What to tell the reader about a refusal, when we know more than the kernel says."""
@@ -191,7 +192,7 @@ class Request(Step):
         failed = [
             (step, answer)
             for step, answer in zip(steps, answers)
-            if answer.error and answer.error not in step.tolerated
+            if answer.error and not (step.deletes() and answer.error in GONE)
         ]
         if failed:
             step, answer = failed[0]
@@ -391,8 +392,7 @@ class SetRoute(Request):
     def message(self, host: Host, held: list[int]) -> t.Any:
         from . import messages
 
-        route = self.route
-        return messages.route(index_of(host, (self.netns, self.name)), route.to, route.via, route.metric, self.add)
+        return messages.route(index_of(host, (self.netns, self.name)), self.route, self.add)
 
     def cause(self, code: int) -> str:
         if code == errno.ENETUNREACH:

@@ -190,7 +190,7 @@ def namespaces(given: t.Sequence[str], sysctls: Params, present: bool) -> Want:
 def one_veth(params: Params, present: bool) -> Want:
     """One pair alone: what the module veth wants. For its absence one end is enough. Raises BadInput."""
     if present:
-        return Want(interfaces=veth("veth", params))
+        return wanted(Want(interfaces=veth("veth", params)))
     ends = veth("veth", params) if params.get("peer") else (interface("veth", params, "veth"),)
     return Want(interfaces=ends, present=False, force=True)
 
