@@ -35,6 +35,12 @@ options:
     description: The folder for the pins, on a bpffs. Missing folders are made, and go again with the last pin.
     type: path
     required: true
+  type:
+    description:
+      - What the programs are loaded as. V(classifier) is for M(ebpf.lab.tc_attachment).
+    type: str
+    choices: [xdp, classifier]
+    default: xdp
   pin_maps:
     description: Names of the object's maps that are pinned too.
     type: list
@@ -179,6 +185,7 @@ from ansible_collections.ebpf.lab.plugins.module_utils._core.converge import run
 ARGUMENTS = {
     "object": {"type": "path"},
     "pin_path": {"type": "path", "required": True},
+    "type": {"type": "str", "choices": ["xdp", "classifier"], "default": "xdp"},
     "pin_maps": {"type": "list", "elements": "str", "default": []},
     "map_pin_path": {"type": "path"},
     "reuse_maps": {"type": "bool", "default": True},

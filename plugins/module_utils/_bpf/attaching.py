@@ -26,10 +26,10 @@ def slot(netns: str, interface: str) -> str:
     return f"xdp:{netns}:{interface}"
 
 
-def find_program(program: str) -> t.Optional[ProgramInfo]:
+def find_program(program: str, kind: str = "xdp") -> t.Optional[ProgramInfo]:
     """A loaded program by its pinned path, its id or its name; None when there is none.
 
-    Raises BadInput when a name fits several XDP programs, or something else is pinned at the path.
+    ``kind`` is the type of those that are looked through for a name. Raises BadInput when it fits several of them, or something else is pinned at the path.
     """
     if program.startswith("/"):
         what = syscall.at(program)
@@ -41,7 +41,7 @@ def find_program(program: str) -> t.Optional[ProgramInfo]:
     found = []
     for number in syscall.program_ids():
         what = syscall.program_by_id(number)
-        if what is not None and what.type == "xdp" and what.name == program[:15]:  # the kernel cuts names there
+        if what is not None and what.type == kind and what.name == program[:15]:  # the kernel cuts names there
             found.append(what)
     if len(found) > 1:
         ids = ", ".join(str(what.id) for what in found)

@@ -23,6 +23,9 @@ from .objects import info_of, sha256_of
 from .pins import Pin, Unpin, fits, kept_path, pins_in
 from .syscall import MapInfo, ProgramInfo
 
+# The types that can be asked for, by bpftool's names, with the kernel's.
+KERNEL_TYPES = {"xdp": "xdp", "classifier": "sched_cls"}
+
 
 @dataclass(frozen=True)
 class ProgramState:
@@ -75,6 +78,7 @@ class ProgramResource:
             pin_path=path,
             object=os.path.normpath(source) if source else "",
             present=present,
+            program_type=params.get("type") or "xdp",
             pin_maps=tuple(params.get("pin_maps") or ()),
             map_path=check_pin_path("map_pin_path", map_path) if map_path else path,
             reuse_maps=params.get("reuse_maps", True),
@@ -166,6 +170,8 @@ class ProgramResource:
     def _is_current(self, pin: Pin, now: ProgramState) -> bool:
         if pin.claim is None:
             return self._reused(pin, now)
+        if isinstance(pin.what, ProgramInfo) and pin.what.type != KERNEL_TYPES[self.program_type]:
+            return False
         return pin.intact and pin.claim["sha256"] == now.digest and pin.claim["object"] == self.object
 
     def _reused(self, pin: Pin, now: ProgramState) -> bool:

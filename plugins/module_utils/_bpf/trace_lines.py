@@ -13,7 +13,7 @@ from decimal import Decimal
 EVENT = "bpf_trace_printk"
 
 # TASK-PID [CPU] FLAGS TIMESTAMP: FUNCTION: TEXT, with "(-------)" for the thread group under record-tgid. A task's name
-# may hold anything, blanks and dashes too, but it is too short to hold all that follows it, so the first place that fits is right.
+# may hold anything, dashes too, but is too short for all that follows it: the first place that fits is right.
 _LINE = re.compile(
     r"^\s*(?P<task>.*?)-(?P<pid>\d+)\s+(?:\(\s*[-\d]+\)\s+)?\[(?P<cpu>\d{3,})\]\s+(?:(?P<flags>\S{4,9})\s+)?"
     r"(?P<time>\d+(?:\.\d+)?): (?P<event>[\w.]+): (?P<text>.*)$"
