@@ -233,6 +233,7 @@ def static_libelf(shop: Workshop) -> str:
                 file.write(f"GROUP ( {library} {' '.join(behind)} )\n")
             return ""
         undefined = [line for line in done.stderr.splitlines() if "undefined reference" in line]
-        said = said or (undefined or done.stderr.splitlines() or ["the linker said nothing"])[-1]
+        # The last try with undefined symbols says most; a later one may only say that liblzma is not there.
+        said = undefined[0] if undefined else said or (done.stderr.splitlines() or ["the linker said nothing"])[-1]
     symbol = said.split("undefined reference to ")[-1].strip("`'\"") if "undefined reference" in said else said
     return f"its libelf.a cannot be linked by itself (it refers to {symbol}, which no static library here has)"

@@ -256,7 +256,7 @@ def _make_folders(folder: str, kept: _Kept) -> list[str]:
 
 def _put_away(path: str, saved: t.Mapping[str, str]) -> None:
     """Remove ``path``, or put back what it had replaced."""
-    if path in saved and os.path.exists(saved[path]):
+    if path in saved and os.path.lexists(saved[path]):
         os.replace(_copy(saved[path], os.path.dirname(path), _HIDDEN + os.path.basename(path)), path)
         return
     with contextlib.suppress(FileNotFoundError):

@@ -118,7 +118,8 @@ class Workshop:
         if done.rc == 124:
             return LabError(f"{doing}: not done after {timeout:g} seconds, and stopped.", log=log)
         error = CommandFailed(done, doing, log=log)
-        telling = [line for line in done.stderr.splitlines() if "error:" in line or "undefined reference" in line]
+        signs = ("error:", "undefined reference", ": not found")
+        telling = [line for line in done.stderr.splitlines() if any(sign in line for sign in signs)]
         if telling:
             error.message = f"{doing}: {os.path.basename(done.argv[0])} failed: {telling[0].strip()}"
         error.fix = "What was installed before is untouched; the end of the log is in the result's log."
