@@ -23,7 +23,7 @@ from netsim import World
 
 SPACES = ["", "lab1", "lab10", "own"]
 SLOW = settings(
-    max_examples=int(os.environ.get("EX", "40")),
+    max_examples=int(os.environ.get("EBPF_LAB_EXAMPLES", "100")),
     phases=[Phase.generate],
     deadline=None,
     report_multiple_bugs=False,
