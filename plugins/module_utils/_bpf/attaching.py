@@ -29,7 +29,8 @@ def slot(netns: str, interface: str) -> str:
 def find_program(program: str, kind: str = "xdp") -> t.Optional[ProgramInfo]:
     """A loaded program by its pinned path, its id or its name; None when there is none.
 
-    ``kind`` is the type of those that are looked through for a name. Raises BadInput when it fits several of them, or something else is pinned at the path.
+    ``kind`` is the type of the programs that are looked through for a name. Raises BadInput when it fits several of
+    them, or something else is pinned at the path.
     """
     if program.startswith("/"):
         what = syscall.at(program)

@@ -1,0 +1,47 @@
+# Copyright (c) 2026 the ebpf.lab authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The control node's half of ebpf.lab.xdp_test_run: packets from fields or a capture become bytes here."""
+
+from __future__ import annotations
+
+import os
+import typing as t
+
+from ansible.errors import AnsibleError
+from ansible.plugins.action import ActionBase
+from ansible_collections.ebpf.lab.plugins.module_utils._core.errors import BadInput, LabError
+from ansible_collections.ebpf.lab.plugins.plugin_utils.packets import expand
+from ansible_collections.ebpf.lab.plugins.plugin_utils.plain import plain, tidy
+
+
+class ActionModule(ActionBase):
+    """One task a host: see the module's documentation."""
+
+    _supports_check_mode = True
+    _requires_connection = True
+
+    def run(self, tmp: t.Optional[str] = None, task_vars: t.Optional[dict[str, t.Any]] = None) -> dict[str, t.Any]:
+        """Build, send, hand back."""
+        task_vars = task_vars or {}
+        result = super().run(tmp, task_vars)
+        options = dict(self._task.args)
+        if "packets" in options:
+            try:
+                options["packets"] = expand(plain(options["packets"]), self._capture)
+            except LabError as error:
+                return {**result, "failed": True, "msg": str(error)}
+        done = self._execute_module(module_name="ebpf.lab.xdp_test_run", module_args=options, task_vars=task_vars)
+        done.pop("ansible_facts", None)
+        result.update(tidy(done))
+        return result
+
+    def _capture(self, path: str) -> str:
+        """Where a capture is: beside the playbook or role as any file, or at its absolute path."""
+        if os.path.isabs(path):
+            return path
+        try:
+            return str(self._find_needle("files", path))
+        except AnsibleError as error:
+            right = "give a path, or a name below files/ beside the playbook or role"
+            raise BadInput("packets", path, "is no capture that can be found", right) from error
