@@ -33,6 +33,15 @@ options:
     type: str
     choices: [present, verified, absent]
     default: present
+  exclusive:
+    description:
+      - Whether what anybody else left in the lab's own things is taken away too, with O(state=present).
+      - That is XDP programs and tc filters on interfaces that the lab made, their further addresses and routes, pins
+        in the lab's folder, and entries of its pinned maps that the lab file does not set.
+      - Files stay; a source that was edited is kept beside the one that replaces it.
+      - Without O(stage), the stage that the host is at counts.
+    type: bool
+    default: false
   traffic:
     description: Whether the stage's traffic is sent before the facts are gathered.
     type: bool
@@ -86,6 +95,11 @@ EXAMPLES = r"""
   ebpf.lab.lab:
     lab: xdp_hello
     state: verified
+
+- name: Repair what drifted, and throw away what experiments left
+  ebpf.lab.lab:
+    lab: xdp_hello
+    exclusive: true
 
 - name: Take it down
   ebpf.lab.lab:
@@ -158,6 +172,7 @@ def main() -> None:
             "lab": {"type": "str", "required": True},
             "stage": {"type": "str", "default": ""},
             "state": {"type": "str", "choices": ["present", "verified", "absent"], "default": "present"},
+            "exclusive": {"type": "bool", "default": False},
             "traffic": {"type": "bool", "default": True},
             "report_missing": {"type": "bool", "default": False},
             "prove": {"type": "bool", "default": False},

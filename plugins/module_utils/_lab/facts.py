@@ -14,6 +14,9 @@ import typing as t
 from dataclasses import asdict
 
 from .._bpf import syscall
+from .._bpf.compiler import disassemble
+from .._bpf.elf import read_object
+from .._bpf.objects import sha256_of
 from .._bpf.pins import Pin, pins_in
 from .._bpf.syscall import ProgramInfo
 from .._core.errors import LabError
@@ -21,14 +24,12 @@ from .._core.host import Host
 from .._net import netns
 from .._net.links import links
 from .._net.observe import observe
-from .._net.ping import ping
+from .measuring import measure
 from .schema import Lab, Stage
 
-MAP_ENTRIES = 256  # of each map: a check reads a few, and a student's map may hold millions
 
-
-def gather(host: Host, lab: Lab, stage: Stage, traffic: bool) -> dict[str, t.Any]:
-    """All facts as plain JSON types, in the shape that docs/lab-files.md describes."""
+def gather(host: Host, lab: Lab, stage: Stage, traffic: bool, tables: list[t.Any]) -> dict[str, t.Any]:
+    """All facts as plain JSON types, in the shape that docs/lab-files.md describes. ``tables`` are iptables' own."""
     pins = pins_in(host, lab.pin_path)
     seen = observe(host, lab.topology)
     facts: dict[str, t.Any] = {
@@ -39,10 +40,15 @@ def gather(host: Host, lab: Lab, stage: Stage, traffic: bool) -> dict[str, t.Any
         "interfaces": [seen.interfaces[ref].as_dict() for ref in sorted(seen.interfaces)],
         "programs": [_program(pin) for pin in pins.values() if isinstance(pin.what, ProgramInfo)],
         "attachments": _attachments(host, lab, stage, pins),
-        "objects": _objects(host, lab),
-        "host_network": _host_network(),
+        "objects": [_object(host, lab, name) for name in lab.objects if os.path.exists(lab.object_path(name))],
+        "host_network": {"ip_forward": _forwarding(), "iptables": tables},
+        "refusals": {},
     }
-    facts.update(_during_traffic(host, lab, stage, pins, traffic))
+    if stage.refused and traffic:
+        from .refusals import refusals
+
+        facts["refusals"] = refusals(host, lab, stage)
+    facts.update(measure(host, stage, pins, traffic))
     return facts
 
 
@@ -55,47 +61,69 @@ def _program(pin: Pin) -> dict[str, t.Any]:
 
 
 def _attachments(host: Host, lab: Lab, stage: Stage, pins: t.Mapping[str, Pin]) -> list[dict[str, t.Any]]:
-    """Every XDP program on the lab's interfaces, whoever attached it."""
-    names = {pin.what.id: name for name, pin in pins.items() if isinstance(pin.what, ProgramInfo)}
+    """Every XDP program and tc filter on the lab's interfaces, whoever attached it."""
+    by_id = {pin.what.id: pin for pin in pins.values() if isinstance(pin.what, ProgramInfo)}
     wanted = {interface.ref for interface in lab.topology.interfaces}
-    wanted |= {(entry["netns"], entry["interface"]) for entry in stage.attachments}
+    wanted |= {(entry["netns"], entry["interface"]) for entry in (*stage.attachments, *stage.filters)}
     found = []
     for where in sorted({ref[0] for ref in wanted}):
         if where and netns.kind(where) != "present":
             continue
         for link in links(host.netlink(where)).values():
-            if link.xdp_id and (where, link.name) in wanted:
-                program = syscall.program_by_id(link.xdp_id)
-                found.append(
-                    {
-                        "interface": link.name,
-                        "netns": where,
-                        "type": "xdp",
-                        "mode": link.xdp_mode,
-                        "id": link.xdp_id,
-                        "program": names.get(link.xdp_id) or (program.name if program else ""),
-                        "tag": program.tag if program else "",
-                    }
-                )
+            if (where, link.name) not in wanted:
+                continue
+            here = {"interface": link.name, "netns": where}
+            if link.xdp_mode:
+                found.append({**here, "type": "xdp", "mode": link.xdp_mode, **_attached(link.xdp_id, by_id)})
+            if any(entry.filters for entry in lab.stages):  # a lab without tc does not pay for looking
+                found += [{**here, **entry} for entry in _filters(host, where, link.index, by_id)]
     return found
 
 
-def _objects(host: Host, lab: Lab) -> list[dict[str, t.Any]]:
-    """What the build records say of the lab's objects that are there."""
-    found = []
-    for name in lab.objects:
-        path = f"{lab.folder}/{name}.o"
-        entry = host.journal.claimed(f"file:{path}")
-        if entry is None or not entry.value or not os.path.exists(path):
-            continue
-        record = entry.value
-        section = lab.objects[name]["disassemble"]
-        lines = record.get("disassembly", {}).get(section, []) if section else []
-        found.append({"name": name, "path": path, **record["info"], "disassembly": lines})
+def _filters(host: Host, where: str, index: int, by_id: t.Mapping[int, Pin]) -> t.Iterator[dict[str, t.Any]]:
+    from .._net import tc
+
+    netlink = host.netlink(where)
+    if tc.qdisc(netlink, index):
+        for direction in tc.HOOKS:
+            for entry in tc.filters(netlink, index, direction):
+                found = {"type": "tc", "direction": direction, "priority": entry.priority, "kind": entry.kind}
+                yield {**found, **_attached(entry.id, by_id)}
+
+
+def _attached(number: int, by_id: t.Mapping[int, Pin]) -> dict[str, t.Any]:
+    """Which program it is. ``pin`` is "" for one that is not pinned in the lab's folder."""
+    program = syscall.program_by_id(number) if number else None
+    pin = by_id.get(number)
+    name = os.path.basename(pin.path) if pin is not None else (program.name if program is not None else "")
+    tag = program.tag if program is not None else ""
+    return {"id": number, "program": name, "pin": pin.path if pin is not None else "", "tag": tag}
+
+
+def _object(host: Host, lab: Lab, name: str) -> dict[str, t.Any]:
+    """What an object file holds, from its build record as long as that is about this very file.
+
+    ``current``: compiled from the source as it is now; null when somebody else compiled it.
+    """
+    path = lab.object_path(name)
+    digest = sha256_of(path)
+    found: dict[str, t.Any] = {"name": name, "path": path, "digest": digest, "current": None, "disassembly": []}
+    claim = host.journal.claimed(f"file:{path}")
+    record = (claim.value or {}) if claim is not None else {}
+    section = lab.objects[name]["disassemble"]
+    if record.get("sha256") == digest:
+        found.update(record["info"], current=sha256_of(record["source"]) == record["source_sha256"])
+        found["disassembly"] = record["disassembly"].get(section, []) if section else []
+        return found
+    try:
+        found.update(read_object(path).as_dict())
+        found["disassembly"] = disassemble(host.runner, path, section) if section else []
+    except LabError as error:
+        found["error"] = str(error)
     return found
 
 
-def _host_network() -> dict[str, t.Any]:
+def _forwarding() -> dict[str, bool]:
     switches = {"ipv4": "ipv4/ip_forward", "ipv6": "ipv6/conf/all/forwarding"}
     values = {}
     for name, path in switches.items():
@@ -104,31 +132,4 @@ def _host_network() -> dict[str, t.Any]:
                 values[name] = file.read().strip() == "1"
         except OSError:
             values[name] = False
-    return {"ip_forward": values}
-
-
-def _during_traffic(
-    host: Host, lab: Lab, stage: Stage, pins: t.Mapping[str, Pin], traffic: bool
-) -> dict[str, t.Any]:
-    """The traffic's outcome, and what it left in the maps and in the trace."""
-    return {"traffic": _traffic(host, stage) if traffic else {}}
-
-
-def _traffic(host: Host, stage: Stage) -> dict[str, t.Any]:
-    """Each ping of the stage by its name, in the order of the file."""
-    found = {}
-    for entry in stage.traffic:
-        try:
-            result = ping(
-                host,
-                entry["netns"],
-                entry["to"],
-                count=entry["count"],
-                interval=entry["interval"],
-                timeout=entry["timeout"],
-                source=entry["source"],
-            )
-            found[entry["name"]] = asdict(result)
-        except LabError as error:
-            found[entry["name"]] = {"reachable": False, "error": str(error)}
-    return found
+    return values

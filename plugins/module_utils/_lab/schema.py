@@ -15,7 +15,9 @@ from dataclasses import dataclass, field
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
+from .._bpf.folders import check_pin_path
 from .._core.errors import BadInput, LabError
+from .._net import names
 from .._net.state import Want
 from .._net.topology import topology, topology_options
 
@@ -72,12 +74,14 @@ STAGE: Spec = {
     "filters": {"type": "list", "elements": "dict", "default": []},
     "maps": {"type": "list", "elements": "dict", "default": []},
     "refused": {"type": "list", "elements": "dict", "default": []},
+    "trace": {"type": "bool", "default": False},
     "traffic": {"type": "list", "elements": "dict", "default": []},
     "checks": {"type": "list", "elements": "dict", "default": []},
 }
+PROGRAM_TYPE = {"type": "str", "choices": ["xdp", "classifier"], "default": "xdp"}
 PROGRAM: Spec = {
     "object": {"type": "str", "required": True},
-    "type": {"type": "str", "choices": ["xdp", "classifier"], "default": "xdp"},
+    "type": PROGRAM_TYPE,
     "pin_maps": {"type": "list", "elements": "str", "default": []},
     "reuse_maps": {"type": "bool", "default": True},
 }
@@ -94,6 +98,7 @@ FILTER: Spec = {
     "netns": {"type": "str", "default": ""},
     "program": {"type": "str", "required": True},
     "direction": {"type": "str", "choices": ["ingress", "egress"], "default": "ingress"},
+    "priority": {"type": "int", "default": 1},
     "force": {"type": "bool", "default": False},
 }
 MAP: Spec = {
@@ -105,13 +110,16 @@ MAP: Spec = {
         "options": {"key": {"type": "raw", "required": True}, "value": {"type": "raw", "required": True}},
     },
     "exclusive": {"type": "bool", "default": False},
+    "netns": {"type": "str", "default": ""},
 }
-REFUSED: Spec = {"object": {"type": "str", "required": True}}
+REFUSED: Spec = {"object": {"type": "str", "required": True}, "type": PROGRAM_TYPE}
 TRAFFIC: Spec = {
     "name": {"type": "str", "required": True},
     "netns": {"type": "str", "default": ""},
+    "kind": {"type": "str", "choices": ["ping", "udp"], "default": "ping"},
     "to": {"type": "str", "required": True},
     "source": {"type": "str"},
+    "port": {"type": "int", "default": 9},
     "count": {"type": "int", "default": 3},
     "interval": {"type": "float", "default": 0.2},
     "timeout": {"type": "float", "default": 1.0},
@@ -142,6 +150,7 @@ class Stage:
     attachments: tuple[dict[str, t.Any], ...] = ()
     filters: tuple[dict[str, t.Any], ...] = ()
     maps: tuple[dict[str, t.Any], ...] = ()
+    trace: bool = False
     refused: tuple[dict[str, t.Any], ...] = ()
     traffic: tuple[dict[str, t.Any], ...] = ()
     checks: tuple[dict[str, t.Any], ...] = ()
@@ -176,6 +185,10 @@ class Lab:
     def sources(self) -> list[str]:
         """The source files that the lab needs, by their plain names."""
         return list(dict.fromkeys([*(entry["source"] for entry in self.objects.values()), *self.headers]))
+
+    def object_path(self, name: str) -> str:
+        """Where an object of the lab is on a host."""
+        return f"{self.folder}/{name}.o"
 
     def stage(self, name: str = "") -> Stage:
         """The stage of that name, or the default one for "". Raises BadInput."""
@@ -217,7 +230,7 @@ def parse(content: t.Any, file: str) -> Lab:
         file=file,
         name=top["name"],
         title=top["title"],
-        pin_path=top["pin_path"],
+        pin_path=_pin_path(file, top["pin_path"]),
         default_stage=default,
         topology=want,
         host_network=_checked(file, "host_network", top["host_network"], HOST_NETWORK),
@@ -252,13 +265,44 @@ def _stage(file: str, where: str, value: t.Any, objects: t.Mapping[str, t.Any]) 
                 raise BadLab(file, f"{where}.{part}[{place}].object", why)
     for part in ("traffic", "checks"):
         _no_twins(file, f"{where}.{part}", [entry["name"] for entry in parts[part]])
+    for part in ("attachments", "filters", "maps", "traffic"):
+        for place, entry in enumerate(parts[part]):
+            _place(file, f"{where}.{part}[{place}]", entry)
+    slots = [f"{entry['interface']} {entry['netns']}".strip() for entry in parts["attachments"]]
+    _no_twins(file, f"{where}.attachments", slots)
     for place, entry in enumerate(parts["traffic"]):
-        if not 1 <= entry["count"] <= 1000:
-            raise BadLab(file, f"{where}.traffic[{place}].count", f"{entry['count']} is out of range; use 1 to 1000.")
+        _traffic(file, f"{where}.traffic[{place}]", entry)
     for place, entry in enumerate(parts["checks"]):
         if entry["points"] < 0:
             raise BadLab(file, f"{where}.checks[{place}].points", f"{entry['points']} is negative; use 0 or more.")
-    return Stage(name=top["name"], title=top["title"], **parts)
+    return Stage(name=top["name"], title=top["title"], trace=top["trace"], **parts)
+
+
+def _place(file: str, where: str, entry: t.Mapping[str, t.Any]) -> None:
+    """The interface and the namespace of an entry, as far as it has them."""
+    try:
+        if entry.get("interface") is not None:
+            names.interface_name("interface", entry["interface"])
+        names.netns_place("netns", entry["netns"])
+    except BadInput as error:
+        raise BadLab(file, where, str(error)) from error
+
+
+def _traffic(file: str, where: str, entry: t.Mapping[str, t.Any]) -> None:
+    try:
+        names.ip("to", entry["to"])
+    except BadInput as error:
+        raise BadLab(file, where, str(error)) from error
+    for key, least, most in (("count", 1, 1000), ("interval", 0.002, 10), ("timeout", 0.01, 60), ("port", 1, 65535)):
+        if not least <= entry[key] <= most:
+            raise BadLab(file, f"{where}.{key}", f"{entry[key]:g} is out of range; use {least:g} to {most:g}.")
+
+
+def _pin_path(file: str, path: str) -> str:
+    try:
+        return check_pin_path("pin_path", path)
+    except BadInput as error:
+        raise BadLab(file, "", str(error)) from error
 
 
 def _checked(file: str, where: str, value: t.Any, spec: Spec) -> dict[str, t.Any]:

@@ -1,0 +1,151 @@
+# Copyright (c) 2026 the ebpf.lab authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Send a stage's traffic, and tell what it left in the maps and in the trace. The maps are put back as they were."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import time
+import typing as t
+from concurrent.futures import ThreadPoolExecutor
+
+from .._bpf.pins import Pin
+from .._bpf.syscall import MapInfo
+from .._core.errors import LabError
+from .._core.host import Host
+from .._net.netns import in_netns
+from .._net.ping import ping
+from .schema import Stage
+
+MAP_ENTRIES = 256  # of each map: a check reads a few, and a student's map may hold millions
+KEPT_ENTRIES = 1 << 16  # a map with room for more is not put back: that would take longer than the lab's whole run
+TRACE_LINES = 200
+AT_ONCE = 8
+
+Facts = dict[str, t.Any]
+
+
+def measure(host: Host, stage: Stage, pins: t.Mapping[str, Pin], traffic: bool) -> Facts:
+    """The facts ``traffic``, ``maps`` and ``trace``. Without ``traffic`` the maps are only listed."""
+    maps = [pin for pin in pins.values() if isinstance(pin.what, MapInfo)]
+    if not (traffic and stage.traffic):
+        return {"traffic": {}, "trace": [], "maps": [_map(pin, *_twice(_entries(pin))) for pin in maps]}
+    before = {pin.path: _entries(pin) for pin in maps}
+    with _kept(maps), contextlib.ExitStack() as stack:
+        recording, reason = _recording(host, stack) if stage.trace else (None, "")
+        sent = _send(host, stage)
+        trace = [line.as_dict() for line in recording.lines(limit=TRACE_LINES)] if recording is not None else []
+        after = {pin.path: _entries(pin) for pin in maps}
+    found = [_map(pin, before[pin.path], after[pin.path]) for pin in maps]
+    return {"traffic": sent, "maps": found, "trace": trace, **({"trace_error": reason} if reason else {})}
+
+
+def _recording(host: Host, stack: contextlib.ExitStack) -> tuple[t.Any, str]:
+    """A recording of its own, which takes no line from a student's open trace_pipe; or None and why there is none."""
+    from .._bpf.trace import Recording, TraceUnavailable
+
+    try:
+        return stack.enter_context(Recording(host)), ""
+    except TraceUnavailable as error:
+        return None, str(error)
+
+
+def _send(host: Host, stage: Stage) -> Facts:
+    """What came of each entry of the stage's traffic, by its name. They start together: a ping is mostly waiting."""
+
+    def one(entry: t.Mapping[str, t.Any]) -> Facts:
+        where = {"destination": entry["to"], "netns": entry["netns"]}
+        try:
+            if entry["kind"] == "udp":
+                return {**where, **_send_udp(entry)}
+            options = {name: entry[name] for name in ("count", "interval", "timeout", "source")}
+            result = ping(host, entry["netns"], entry["to"], **options)
+            return {**where, **result.as_dict(), "reachable": result.reachable}
+        except LabError as error:
+            # The keys of a result, so that a check finds a loss and not nothing.
+            return {**where, "sent": 0, "received": 0, "loss": 100.0, "reachable": False, "why": str(error)}
+
+    with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
+        return dict(zip((entry["name"] for entry in stage.traffic), pool.map(one, stage.traffic)))
+
+
+def _send_udp(entry: t.Mapping[str, t.Any]) -> Facts:
+    """Datagrams to a port at which nobody has to listen (9 is discard, RFC 863). ``received`` is not known."""
+    to = entry["to"]
+
+    def send() -> Facts:
+        sent, why = 0, ""
+        with socket.socket(socket.AF_INET6 if ":" in to else socket.AF_INET, socket.SOCK_DGRAM) as udp:
+            try:
+                if entry["source"]:
+                    udp.bind((entry["source"], 0))
+                for _number in range(entry["count"]):
+                    udp.sendto(b"ebpf.lab", (to, entry["port"]))
+                    sent += 1
+                    time.sleep(entry["interval"])
+            except OSError as error:
+                why = error.strerror or str(error)
+        return {"sent": sent, "received": None, "loss": None, "reachable": None, "why": why}
+
+    return in_netns(entry["netns"], send)
+
+
+@contextlib.contextmanager
+def _kept(maps: t.Sequence[Pin]) -> t.Iterator[None]:
+    """Put the entries of ``maps`` back when the measurement is over, also after an error."""
+    if not maps:
+        yield
+        return
+    from .._bpf.maps import restore_entries, snapshot
+
+    kept = []
+    for pin in maps:
+        if t.cast(MapInfo, pin.what).max_entries <= KEPT_ENTRIES:
+            with contextlib.suppress(LabError):  # a map without entries, such as a ring buffer
+                kept.append(snapshot(pin.path))
+    try:
+        yield
+    finally:
+        for entries in kept:
+            with contextlib.suppress(LabError):  # the pin was removed in the meantime
+                restore_entries(entries)
+
+
+def _entries(pin: Pin) -> t.Optional[list[Facts]]:
+    """Up to MAP_ENTRIES entries, those of each CPU summed; None for a map that cannot be listed."""
+    from .._bpf.maps import dump
+
+    try:
+        return dump(pin.path, limit=MAP_ENTRIES, sum_per_cpu=True)
+    except LabError:
+        return None
+
+
+def _twice(value: t.Any) -> tuple[t.Any, t.Any]:
+    return value, value
+
+
+def _map(pin: Pin, before: t.Optional[list[Facts]], after: t.Optional[list[Facts]]) -> Facts:
+    what = t.cast(MapInfo, pin.what)
+    old = {repr(entry["key"]): entry["value"] for entry in before or ()}
+    return {
+        "name": os.path.basename(pin.path),
+        "pin": pin.path,
+        "id": what.id,
+        "type": what.type,
+        "max_entries": what.max_entries,
+        "before": before or [],
+        "entries": [{**entry, "change": _change(old.get(repr(entry["key"])), entry["value"])} for entry in after or ()],
+    }
+
+
+def _change(old: t.Any, new: t.Any) -> t.Any:
+    """What was added to a value, member by member; what was not there before counts from zero; None for no number."""
+    if isinstance(new, dict):
+        return {name: _change(old.get(name) if isinstance(old, dict) else None, value) for name, value in new.items()}
+    if isinstance(new, bool) or not isinstance(new, int):
+        return None
+    return new - (old if isinstance(old, int) else 0)

@@ -1,0 +1,36 @@
+# Copyright (c) 2026 the ebpf.lab authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which programs and libraries a stage needs on a host."""
+
+from __future__ import annotations
+
+import importlib.util
+
+from .._core.errors import LabError
+from .._core.host import Host
+from .schema import Lab, Stage
+
+
+def need_tools(host: Host, lab: Lab, stage: Stage) -> None:
+    """Raise LabError with all that the stage needs and this host has not, as ``missing``."""
+    tools = ["ip"]
+    if stage.objects:
+        tools += ["clang", "bpftool"]
+        if any(lab.objects[name]["method"] == "llc" for name in stage.objects):
+            tools.append("llc")
+        if any(lab.objects[name]["disassemble"] for name in stage.objects):
+            tools.append("llvm-objdump")
+    if stage.traffic:
+        tools.append("ping")
+    if lab.host_network["policies"] or lab.host_network["flush"]:
+        tools.append("iptables")
+    missing = [tool for tool in tools if host.runner.which(tool) is None]
+    importlib.invalidate_caches()
+    missing += [name for name in ("pyroute2", "elftools") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise LabError(
+            f"This host lacks what the lab needs: {', '.join(missing)}.",
+            "Install it with the role ebpf.lab.prerequisites.",
+            missing=missing,
+        )
