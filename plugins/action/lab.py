@@ -21,7 +21,8 @@ from ansible_collections.ebpf.lab.plugins.module_utils._core.errors import LabEr
 from ansible_collections.ebpf.lab.plugins.module_utils._lab.schema import BadLab, Lab, Stage, parse
 from ansible_collections.ebpf.lab.plugins.plugin_utils.checks import evaluate, validate_checks
 from ansible_collections.ebpf.lab.plugins.plugin_utils.outcome import failed_checks, outcome
-from ansible_collections.ebpf.lab.plugins.plugin_utils.plain import tidy, visible
+from ansible_collections.ebpf.lab.plugins.plugin_utils.plain import visible
+from ansible_collections.ebpf.lab.plugins.plugin_utils.remote import execute
 
 COLLECTION = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 LABS = os.path.join(COLLECTION, "playbooks", "labs")
@@ -109,15 +110,11 @@ class ActionModule(ActionBase):
         token = "" if quiet else secrets.token_hex(8)
         host = visible(str(task_vars.get("inventory_hostname", "")), 100)
         with _Watch(self, token, host):
-            done = self._execute_module(
-                module_name="ebpf.lab.lab", module_args={**options, "progress": token}, task_vars=task_vars
-            )
-        facts = done.pop("facts", None)
-        # Whoever owns the host may answer what he likes: variables for the play and grades are not his to give, and
-        # warnings and the diff are printed as they are. The invocation repeats the lab file and all sources.
-        for key in ("ansible_facts", "checks", "points", "max_points", "invocation"):
+            done = execute(self, "ebpf.lab.lab", {**options, "progress": token}, task_vars, raw=("facts",))
+        for key in ("checks", "points", "max_points"):  # grades are given here alone
             done.pop(key, None)
-        result.update(tidy(done))
+        facts = done.pop("facts", None)
+        result.update(done)
         if result.get("failed") and result.get("missing") and options.get("report_missing"):
             result.update(failed=False, changed=False)
         if isinstance(facts, dict):

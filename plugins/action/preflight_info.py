@@ -12,7 +12,8 @@ from ansible import constants
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
-from ansible_collections.ebpf.lab.plugins.plugin_utils.plain import tidy, visible
+from ansible_collections.ebpf.lab.plugins.plugin_utils.plain import visible
+from ansible_collections.ebpf.lab.plugins.plugin_utils.remote import execute
 
 COLOURS = {"problem": constants.COLOR_ERROR, "warning": constants.COLOR_WARN, "ok": constants.COLOR_OK}
 WIDTH = 100  # columns
@@ -31,9 +32,7 @@ class ActionModule(ActionBase):
         """Look, show, judge."""
         task_vars = task_vars or {}
         result = super().run(tmp, task_vars)
-        done = self._execute_module(module_name="ebpf.lab.preflight_info", task_vars=task_vars)
-        done.pop("ansible_facts", None)  # a host does not set the play's variables
-        result.update(tidy(done))
+        result.update(execute(self, "ebpf.lab.preflight_info", {}, task_vars))
         if result.get("failed") or result.get("unreachable"):
             return result
         if boolean(self._task.args.get("show", False)):
@@ -42,9 +41,7 @@ class ActionModule(ActionBase):
             isinstance(finding, dict) and finding.get("level") == "problem" for finding in result.get("findings") or ()
         )
         if problems and boolean(self._task.args.get("fail", False)):
-            result.update(
-                failed=True, msg=f"This machine cannot run the lab yet: {problems} of its findings are problems."
-            )
+            result.update(failed=True, msg=f"This machine cannot run the lab yet; problems: {problems}.")
         return result
 
 

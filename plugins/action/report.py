@@ -61,7 +61,7 @@ class ActionModule(ActionBase):
             return {**result, "failed": True, "msg": f"The report could not be written to {dest}: {error}."}
         totals = summary["totals"]
         counts = ", ".join(f"{totals[status]} {status}" for status in STATUSES if totals[status])
-        display.display(f"{lab}: {totals['machines']} machines: {counts}")
+        display.display(f"{lab}: {counts}")
         for path in result["paths"].values():
             display.display(f"  {path}")
         return result

@@ -157,3 +157,20 @@ def test_a_limit_leaves_the_others_out(room: Class) -> None:
     room.play("report")
     summary = json.loads((room.folder / "home/ebpf.lab/reports/xdp_hello.json").read_text(encoding="utf-8"))
     assert [row["host"] for row in summary["machines"]] == ["s01", "s02", "s03"]
+
+
+def test_preflight_shows_what_a_machine_says_and_no_more(room: Class) -> None:
+    finding = {"topic": "\x1b[2J", "level": "problem", "what": "no\x1b[31m kernel", "why": "", "cure": ""}
+    room.liar(
+        "bad", {"findings": [finding], "lines": ["problem: no\x1b[31m kernel", 5, None], "warnings": ["\x1b]0;x\x07"]}
+    )
+    room.liar("odd", {"findings": "\x1b", "lines": {"\x1b": 1}})
+    done = room.play("preflight")
+    output = done.stdout + done.stderr
+    assert done.returncode == 2
+    assert b"\x1b" not in output and b"\x07" not in output
+    assert b"problem: no\\x1b[31m kernel" in output
+    assert b"This machine cannot run the lab yet; problems: 1." in output
+    assert b"failed=1" in output.split(b"bad  ")[-1].splitlines()[0]
+    assert b"failed=0" in output.split(b"odd  ")[-1].splitlines()[0]
+    assert room.play("preflight", "-e", "lab_preflight_fail=false").returncode == 0

@@ -1,0 +1,78 @@
+# Copyright (c) 2026 the ebpf.lab authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What verify shows in the terminal: a student's own machine in full, a class as a table."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.ebpf.lab.plugins.plugin_utils.results import Result, make_result
+from ansible_collections.ebpf.lab.plugins.plugin_utils.terminal import WIDTH, verdict, view
+from hypothesis import given
+from hypothesis import strategies as st
+
+LAB = {"name": "lecture2", "stages": [{"name": "hello", "title": "It lives"}]}
+
+
+def result(host: str, *checks: dict[str, t.Any], **outcome: t.Any) -> Result:
+    return make_result(host, LAB, "hello", {"facts": {}, "checks": list(checks), **outcome} if checks else outcome)
+
+
+def check(name: str, passed: bool, **more: t.Any) -> dict[str, t.Any]:
+    return {
+        "name": name,
+        "passed": passed,
+        "points": 2 * passed,
+        "max_points": 2,
+        "expected": "3",
+        "found": "0",
+        **more,
+    }
+
+
+GOOD = result("s1", check("it pings", True))
+BAD = result("s10", check("it pings", False, hint="Look at\nip link."), check("it counts", False, error="no such fact"))
+GONE = result("s2", unreachable=True, msg="Task failed: no route to host")
+BROKEN = result("s3", msg="no Python")
+
+
+def test_one_machine_in_full() -> None:
+    assert [line for line, _colour in view([BAD])] == [
+        "lecture2, stage hello: It lives. 0 of 4 points",
+        "  FAIL    0/2  it pings",
+        "               expected  3",
+        "               found     0",
+        "               hint      Look at",
+        "                         ip link.",
+        "  FAIL    0/2  it counts",
+        "               error     no such fact",
+    ]
+    assert view([GOOD])[1:] == [("  pass    2/2  it pings", "good")]
+    assert view([GONE])[1:] == [("  unreachable: no route to host", "odd")]
+
+
+def test_a_class_as_a_table() -> None:
+    assert view([BAD, GOOD, GONE, BROKEN]) == [
+        ("  machine  stage  points  failed checks", ""),
+        ("  s1       hello     2/2  -", "good"),
+        ("  s2       hello       -  unreachable: no route to host", "odd"),
+        ("  s3       hello       -  failed: no Python", "odd"),
+        ("  s10      hello     0/4  it pings; it counts", "bad"),
+    ]
+
+
+def test_the_verdict_is_one_sentence() -> None:
+    assert verdict([GOOD]) == ""
+    assert verdict([BAD]) == "2 of 2 checks failed."
+    assert verdict([GONE]) == "The machine was unreachable."
+    assert verdict([GOOD, BAD]) == "2 of 3 checks failed on 1 of 2 machines."
+    words = "2 of 3 checks failed on 1 of 5 machines, 2 machines were unreachable, 1 machine was not graded."
+    assert verdict([GOOD, BAD, GONE, GONE, BROKEN]) == words
+
+
+@given(st.lists(st.tuples(st.text(st.characters()), st.text(st.characters()), st.booleans()), min_size=1, max_size=3))
+def test_whatever_was_found_a_line_is_a_line(entries: list[tuple[str, str, bool]]) -> None:
+    found = [result(name, check(text, passed, found=text, hint=text)) for name, text, passed in entries]
+    for line, _colour in view(found):
+        assert line.isprintable() and len(line) <= WIDTH + 60
