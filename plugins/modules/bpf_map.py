@@ -60,7 +60,7 @@ options:
         required: true
   absent_keys:
     description:
-      - Keys that the map must not hold. An entry of an array cannot be deleted: it is set to zero.
+      - Keys that the map must not hold. An entry of an array cannot be deleted, so it is set to zero.
     type: list
     elements: raw
     default: []
@@ -203,9 +203,12 @@ ARGUMENTS = {
     "entries": {
         "type": "list",
         "elements": "dict",
-        "options": {"key": {"type": "raw", "required": True}, "value": {"type": "raw", "required": True}},
+        "options": {
+            "key": {"type": "raw", "required": True, "no_log": False},
+            "value": {"type": "raw", "required": True},
+        },
     },
-    "absent_keys": {"type": "list", "elements": "raw", "default": []},
+    "absent_keys": {"type": "list", "elements": "raw", "default": [], "no_log": False},
     "exclusive": {"type": "bool", "default": False},
     "format": {"type": "str", "choices": ["auto", "bytes"], "default": "auto"},
     "netns": {"type": "str", "default": ""},
