@@ -120,7 +120,7 @@ def test_a_killed_build_then_a_good_one(clean: t.Any) -> None:
     process = subprocess.Popen(
         host.fleet.ssh(
             host.name,
-            f"cd / && exec env PYTHONPATH=/opt/ebpf.lab-tests python3 -m "
+            "cd / && exec env PYTHONPATH=/opt/ebpf.lab-tests python3 -m "
             "ansible_collections.ebpf.lab.plugins.modules.bpftool",
         ),
         stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True,

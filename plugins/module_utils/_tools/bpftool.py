@@ -16,7 +16,7 @@ from . import apt, bpftool_answer, receipt, source
 from .bpftool_answer import Answer
 from .bpftool_build import BTF, KERNEL, MIRROR, TOOL, BuildBpftool, Recipe, TakeBinary, compiler
 from .download import checked_checksum
-from .place import Place, Remove, Staged, offer
+from .place import Place, Remove, Staged, is_foreign, offer, refusal
 from .workshop import checked_root, drop_workshop, workshop
 
 KERNEL_URL = "https://git.kernel.org/pub/scm/linux/kernel/git/torvalds/linux.git"
@@ -72,6 +72,7 @@ class BpftoolState:
     own_kernel: bool = False
     recipe: t.Optional[Recipe] = None
     claimed: bool = False
+    foreign: bool = False
 
     def best(self) -> Answer:
         """The one that a shell would start: ours is in front on the path."""
@@ -138,6 +139,7 @@ class Bpftool:
             placed=placed,
             damaged=placed.damaged() if placed else (),
             claimed=host.journal.claimed(f"tool:{TOOL}") is not None,
+            foreign=is_foreign(self.target, placed),
         )
         if self.come_from == "package":
             return self._observe_package(host, now)
@@ -178,6 +180,7 @@ class Bpftool:
         key = self.checksum if self.come_from == "binary" else (now.recipe.key if now.recipe else "")
         if self._is_placed(now, key):
             return Plan(self._shown(now), self._shown(now), warnings=self._warnings)
+        self._refuse_foreign(now)
         first: Step
         if now.recipe is None or self.tree is None:
             first = TakeBinary(self.path, self.checksum, self.prefix, self.static, self.root)
@@ -219,8 +222,14 @@ class Bpftool:
                 f"{now.package.why}; no other installed linux-tools has one that works.",
                 "Build one with source: kernel.",
             )
+        self._refuse_foreign(now)
         steps += (LinkVersioned(self.prefix, self.root), Place(TOOL, "linux-tools", self.target, self.overwrite))
         return Plan(before, {"path": self.target, "from": {"key": "linux-tools"}}, steps)
+
+    def _refuse_foreign(self, now: BpftoolState) -> None:
+        """Before anything is built or installed, and in check mode, too."""
+        if now.foreign and not self.overwrite:
+            raise refusal([self.target])
 
     def _is_placed(self, now: BpftoolState, key: str) -> bool:
         placed = now.placed

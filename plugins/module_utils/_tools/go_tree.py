@@ -219,7 +219,8 @@ def _write(tar: tarfile.TarFile, member: tarfile.TarInfo, target: str, name: str
     elif member.isreg():
         os.makedirs(above, exist_ok=True)
         source = tar.extractfile(member)
-        assert source is not None
+        if source is None:
+            raise LabError(f"{name} holds {member.name!r}, which has no content.", "Refused.")
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
         with os.fdopen(handle, "wb") as file:
             shutil.copyfileobj(source, file)

@@ -16,7 +16,7 @@ from .._core.host import Host
 from .._core.plan import Plan, Step
 from . import go_tree, receipt
 from .download import checked_checksum, checked_url
-from .place import Place, Remove, Staged, offer
+from .place import Place, Remove, Staged, is_foreign, offer, refusal
 from .workshop import drop_workshop, workshop
 
 TOOL = "golang"
@@ -73,6 +73,7 @@ class GoState:
     damaged: tuple[str, ...] = ()
     link: str = ""
     claimed: bool = False
+    foreign: bool = False
 
     def shown(self) -> dict[str, t.Any]:
         """For the diff."""
@@ -140,6 +141,7 @@ class Golang:
             placed.damaged() if placed else (),
             os.readlink(link) if os.path.islink(link) else "",
             host.journal.claimed(f"tool:{TOOL}") is not None,
+            is_foreign(link, placed),
         )
 
     def plan(self, now: GoState) -> Plan:
@@ -158,6 +160,8 @@ class Golang:
             key = receipt.digest_of([self.prefix, self.version, self.profile])
             placed = now.placed
             if placed is None or not placed.complete or placed.key != key or now.damaged:
+                if now.foreign and not self.overwrite:
+                    raise refusal([os.path.join(self.prefix, "go")])
                 place = Place(TOOL, key, os.path.join(self.prefix, "go"), self.overwrite)
                 steps += (StageLink(self.prefix, self.version, self.profile), place)
             after.update(link=f"go{self.version}", profile=self.profile)

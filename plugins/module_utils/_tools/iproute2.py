@@ -17,7 +17,7 @@ from .._core.host import Host
 from .._core.plan import Plan, Step
 from . import apt, receipt, source
 from .bpftool_build import compiler
-from .place import Place, Remove, Staged, offer
+from .place import Place, Remove, Staged, is_foreign, offer, refusal
 from .source import AnySource, Wanted
 from .workshop import checked_root, drop_workshop, workshop
 
@@ -126,6 +126,7 @@ class Iproute2State:
     placed: t.Optional[receipt.Receipt] = None
     damaged: tuple[str, ...] = ()
     claimed: bool = False
+    foreign: bool = False
     recipe: t.Optional[Recipe] = None
 
 
@@ -185,6 +186,7 @@ class Iproute2:
             placed,
             placed.damaged() if placed else (),
             host.journal.claimed(f"tool:{TOOL}") is not None,
+            is_foreign(self.ip, placed),
             recipe,
         )
 
@@ -201,6 +203,8 @@ class Iproute2:
         key = now.recipe.key
         if now.placed and now.placed.complete and now.placed.key == key and not now.damaged and now.here:
             return Plan(before, before, warnings=self._warnings)
+        if now.foreign and not self.overwrite:  # found before the build, and in check mode, too
+            raise refusal([self.ip])
         place = Place(TOOL, key, f"{self.prefix} and {self.include_dir}", self.overwrite)
         build = BuildIproute2(self.tree, now.recipe, self.jobs, self.root)
         return Plan(before, {"from": {"key": key}}, (build, place), self._warnings)

@@ -51,6 +51,20 @@ def _claim(tool: str) -> Note:
     return Note("claim", f"tool:{tool}", {"receipt": receipt.path_of(tool)}, volatile=False)
 
 
+def refusal(foreign: t.Sequence[str]) -> Refused:
+    """The error for files that are in the way and not ours."""
+    names = ", ".join(sorted(foreign)[:3]) + (", …" if len(foreign) > 3 else "")
+    return Refused(
+        f"{names} would be overwritten, and this lab did not put it there.",
+        "Give another prefix, or overwrite: true (what was there is then kept, and put back by state: absent).",
+    )
+
+
+def is_foreign(path: str, placed: t.Optional[Receipt]) -> bool:
+    """Whether something lies at ``path`` that is not from this receipt."""
+    return os.path.lexists(path) and (placed is None or path not in placed.files)
+
+
 @dataclass(frozen=True)
 class Place(Step):
     """Put what is staged for ``tool`` in place. Foreign files are replaced only with ``overwrite``, and kept aside."""
@@ -76,11 +90,7 @@ class Place(Step):
         ours = old.files if old else {}
         foreign = [path for path in files if path not in ours and Entry.of(path) is not None]
         if foreign and not self.overwrite:
-            names = ", ".join(sorted(foreign)[:3]) + (", …" if len(foreign) > 3 else "")
-            raise Refused(
-                f"{names} would be overwritten, and this lab did not put it there.",
-                "Give another prefix, or overwrite: true (what was there is then kept, and put back by state: absent).",
-            )
+            raise refusal(foreign)
         kept = _Kept(old)
         host.kept[("replaced", self.tool)] = kept
         try:
@@ -217,7 +227,8 @@ class _Kept:
 
 def _entry(path: str) -> Entry:
     entry = Entry.of(path)
-    assert entry is not None
+    if entry is None:
+        raise LabError(f"{path} is gone, and this run had just put it there.", "Another program removed it; run again.")
     return entry
 
 

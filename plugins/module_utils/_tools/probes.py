@@ -176,7 +176,7 @@ def _origins(runner: Runner, paths: t.Sequence[str]) -> dict[str, str]:
         if path not in origins:
             origins[path] = "unknown"
             real = os.path.realpath(path)
-            for name in {path, real, real.replace("/usr/", "/", 1)}:  # dpkg knows files by their old places, too
+            for name in (path, real, real.replace("/usr/", "/", 1)):  # dpkg knows files by their old places, too
                 names[name] = path
     done = runner.run(["dpkg-query", "-S", *names], check=False) if names else None
     for line in done.stdout.splitlines() if done else ():
