@@ -116,7 +116,7 @@ def test_check_mode_predicts_and_the_second_run_changes_nothing(host: Host) -> N
 @pytest.mark.parametrize("last", [{"z": 13}, {"y": 110, "z": 113}])
 def test_a_failure_in_the_middle_is_taken_back_and_says_so(host: Host, last: Cells) -> None:
     CELLS["a"] = 1
-    with pytest.raises(LabError, match="13 is refused. What this run had changed before was taken back") as caught:
+    with pytest.raises(LabError, match=r"13 is refused. What this run had changed before was taken back") as caught:
         gate.converge(host, Wanted({"a": 2, "b": 3, **last}), False)
     assert CELLS == {"a": 1} and not os.path.exists(host.journal.path)
     assert caught.value.details["undone"][:2] == ["put 2 into a", "put 3 into b"]

@@ -50,10 +50,10 @@ def parse(output: str) -> PingResult:
         raise LabError(f"ping printed no summary: {output.strip()[-200:]!r}.", "Is it the ping of iputils?")
     sent, received = int(counts[1]), int(counts[2])
     times = _TIMES.search(output)
-    rtt = [float(value) for value in times.groups()] if times else [None, None, None]
+    low, mean, high = (float(value) for value in times.groups()) if times else (None, None, None)
     said = _WHY.search(output)
     loss = round(100.0 * (sent - received) / sent, 1) if sent else 100.0
-    return PingResult(sent, received, loss, *rtt, why=f"{said[1]}: {said[2].strip()}" if said else "")
+    return PingResult(sent, received, loss, low, mean, high, f"{said[1]}: {said[2].strip()}" if said else "")
 
 
 def ping(

@@ -127,7 +127,8 @@ def surviving(now: Interface, after: Interface) -> Interface:
     that is taken away and put back by steps of its own, so that undoing it brings it back as well.
     """
     goes_down = now.up and not after.up
-    no_ipv6 = goes_down or (now.mtu != after.mtu and (after.mtu or IPV6_MTU) < IPV6_MTU)
+    # On the way up nothing is lost, but setting the link down again, to undo that, would take IPv6 addresses.
+    no_ipv6 = now.up != after.up or (now.mtu != after.mtu and (after.mtu or IPV6_MTU) < IPV6_MTU)
     first = {_network(address) for address in now.addresses - after.addresses - now.secondary if ":" not in address}
     addresses = frozenset(
         address
@@ -181,6 +182,16 @@ def route_steps(now: Interface, after: Interface, adopted: t.Optional[Interface]
     missing = after.routes - (surviving(now, after).routes if now.routes else now.routes)
     ordered = sorted(missing, key=lambda route: (bool(route.via), route))
     return [SetRoute(netns, adopted, name, route) for route in ordered]
+
+
+def falling_first(changes: list[tuple[Interface, Interface]]) -> list[tuple[Interface, Interface]]:
+    """What goes down first and a VLAN before its parent, then the rest as it is, so that each way back is open too."""
+    rising = {after.ref for now, after in changes if after.up and not now.up}  # these take their VLANs up with them
+    order: dict[bool, list[tuple[Interface, Interface]]] = {True: [], False: []}
+    for now, after in changes:
+        falls = now.up and not after.up and (after.netns, after.parent or "") not in rising
+        order[falls].append((now, after))
+    return [*reversed(order[True]), *order[False]]
 
 
 def create_step(one: Interface, other: t.Optional[Interface]) -> CreateLink:
@@ -279,9 +290,10 @@ class _Present(_Both):
                 seen = Interface(name, "lo", "loopback", up=False)
                 foreign = name not in absent and netns_key(name) not in self.now.claimed
                 self.steps.append(SetLink(name, seen if foreign else None, "lo", "up", False, True))
+            here = falling_first([(current[after.ref], after) for after in here_in[name]])
             for build in (clear_steps, setting_steps, route_steps):
-                for after in here_in[name]:
-                    self.steps += build(current[after.ref], after, self._adopted_now(after.ref))
+                for now, after in here:
+                    self.steps += build(now, after, self._adopted_now(after.ref))
         return self.finish({name: "present" for name in self.now.namespaces}, settled.values())
 
     def _adopted_now(self, ref: Ref) -> t.Optional[Interface]:
@@ -361,7 +373,9 @@ class _Absent(_Both):
 
     def plan(self) -> Plan:
         staying: list[Interface] = []
-        for one, other in reversed(list(self.pairs())):  # VLANs before veths before bridges: undone the other way round
+        # VLANs before veths before bridges, whatever the order they were named in, so that undoing can make them again.
+        standing = sorted(self.pairs(), key=lambda pair: (self._depth(pair[0]), pair[0].kind != "bridge"))
+        for one, other in reversed(standing):
             staying += self._interfaces([end for end in (one, other) if end is not None])
         kept = self._put_back(sorted(staying, key=self._depth))
         namespaces = dict(self.now.namespaces)
@@ -420,7 +434,7 @@ class _Absent(_Both):
         for now, after in changes:
             self.steps += sysctl_steps(now, after, False)
         for build in (clear_steps, setting_steps, route_steps):
-            for now, after in changes:
+            for now, after in falling_first(changes):
                 self.steps += build(now, after, None)
         self.steps += forget
         return [after for _now, after in changes]
