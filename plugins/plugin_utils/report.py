@@ -18,7 +18,7 @@ import json
 import os
 import tempfile
 import typing as t
-import xml.etree.ElementTree as ElementTree
+from xml.etree import ElementTree
 
 import jinja2
 import markupsafe
