@@ -140,7 +140,7 @@ class LabResource:
             if plan.steps:
                 pending.hooks.add(part.ref)
         elif kind == "program":
-            plan = _plan_program(part, state, pending)
+            plan = _plan_program(part, state, pending, self.exclusive)
         elif kind == "map":
             devices = state.shape is not None and state.shape.info.type.startswith("devmap")
             plan = part.plan(state, pending.loads(part.ref.path) or (devices and bool(pending.interfaces)))
@@ -177,8 +177,11 @@ class LabResource:
         return replace(state, inputs=replace(state.inputs, source_sha256=source, headers=headers))
 
 
-def _plan_program(part: ProgramResource, state: ProgramState, pending: Pending) -> Plan:
-    """Foreign pins in the lab's own folder are gone by now, or are replaced: none is kept to come back."""
+def _plan_program(part: ProgramResource, state: ProgramState, pending: Pending, exclusive: bool) -> Plan:
+    """Foreign pins in the lab's own folder are gone by now, or are replaced: none is kept to come back.
+
+    ``exclusive``: a map that somebody put in the place of ours is not used, even where it fits.
+    """
     if pending.strays:
         state = replace(state, programs=_claimed(state.programs), maps=_claimed(state.maps))
     new = part.object in pending.objects
@@ -188,7 +191,11 @@ def _plan_program(part: ProgramResource, state: ProgramState, pending: Pending) 
     else:
         names = [*(program.name for program in state.info.programs), *part.pin_maps]
         (pending.pins if plan.steps else pending.kept).update(f"{part.pin_path}/{name}" for name in names)
-    steps = (replace(step, aside=()) if isinstance(step, LoadPrograms) else step for step in plan.steps)
+    maps = [state.maps[name] for name in part.pin_maps if name in state.maps]
+    reuse = part.reuse_maps and not (exclusive and any(not pin.intact for pin in maps))
+    steps = (
+        replace(step, aside=(), reuse_maps=reuse) if isinstance(step, LoadPrograms) else step for step in plan.steps
+    )
     return replace(plan, steps=tuple(steps))
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from .._bpf import syscall
 from .._bpf.folders import sweep, unsweep
 from .._bpf.pins import keep, put_back
+from .._bpf.syscall import LinkInfo
 from .._core.errors import LabError
 from .._core.host import Host
 from .._core.plan import Plan, Step
@@ -62,7 +63,10 @@ def _what(path: str) -> str:
         what = syscall.at(path)
     except LabError:
         return "another BPF object"
-    return f"{what.type} {getattr(what, 'name', '')}".strip() + f", id {what.id}" if what is not None else "gone"
+    if what is None:
+        return "gone"
+    kind = "bpf_link" if isinstance(what, LinkInfo) else f"{what.type} {what.name}".strip()
+    return f"{kind}, id {what.id}"
 
 
 @dataclass(frozen=True)
