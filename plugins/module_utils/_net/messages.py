@@ -3,30 +3,20 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """rtnetlink requests as pyroute2 messages: what to send for each kind of change.
 
-pyroute2 is imported here and nowhere else; works with 0.7.2 and later. A link is named by its index where it is known
-and by its name otherwise; index 0 means "by name" (rtnetlink(7), RTM_NEWLINK).
+pyroute2 is imported here and nowhere else, when the first message is made: a host need not have it to be looked at.
+Works with 0.7.2 and later. A link is named by its index where it is known and by its name otherwise; index 0 means "by
+name" (rtnetlink(7), RTM_NEWLINK).
 """
 
 from __future__ import annotations
 
+import importlib
 import ipaddress
 import socket
 import typing as t
 
 from .._core.errors import LabError
 from .state import Route
-
-try:
-    from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
-    from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
-    from pyroute2.netlink.rtnl.ndmsg import ndmsg
-    from pyroute2.netlink.rtnl.rtmsg import rtmsg
-except ImportError as missing:
-    raise LabError(
-        "The Python library pyroute2 (0.7.2 or later) was not found on this host.",
-        "Install the package python3-pyroute2, for example with the role ebpf.lab.prerequisites, or set "
-        "ansible_python_interpreter to a Python that has it.",
-    ) from missing
 
 RTM_NEWLINK, RTM_DELLINK, RTM_NEWADDR, RTM_DELADDR, RTM_NEWROUTE, RTM_DELROUTE = 16, 17, 20, 21, 24, 25
 RTM_NEWNEIGH, RTM_DELNEIGH = 28, 29
@@ -40,14 +30,22 @@ RT_SCOPE_UNIVERSE, RT_SCOPE_LINK, RT_SCOPE_ANY = 0, 253, 255
 Attributes = list[tuple[str, t.Any]]
 
 
-def _message(factory: t.Any, kind: int, flags: int, fields: t.Mapping[str, t.Any], attributes: Attributes) -> t.Any:
-    message = factory()
+def message(of: str, kind: int, flags: int, fields: t.Mapping[str, t.Any], attributes: Attributes) -> t.Any:
+    """A request of pyroute2's class ``of``, for example ifinfmsg. Raises LabError where pyroute2 is missing."""
+    try:
+        made = getattr(importlib.import_module(f"pyroute2.netlink.rtnl.{of}"), of)()
+    except ImportError as missing:
+        raise LabError(
+            "The Python library pyroute2 (0.7.2 or later) was not found on this host.",
+            "Install the package python3-pyroute2, for example with the role ebpf.lab.prerequisites, or set "
+            "ansible_python_interpreter to a Python that has it.",
+        ) from missing
     for name, value in fields.items():
-        message[name] = value
-    message["attrs"] = attributes
-    message["header"]["type"] = kind
-    message["header"]["flags"] = flags
-    return message
+        made[name] = value
+    made["attrs"] = attributes
+    made["header"]["type"] = kind
+    made["header"]["flags"] = flags
+    return made
 
 
 def _own(mtu: t.Optional[int], mac: t.Optional[str]) -> Attributes:
@@ -64,7 +62,7 @@ def create_link(name: str, kind: str, mtu: t.Optional[int], mac: t.Optional[str]
     """Make a link of ``kind``; refused when the name is taken."""
     info = [("IFLA_INFO_KIND", kind), *([("IFLA_INFO_DATA", {"attrs": data})] if data else [])]
     attributes = [("IFLA_IFNAME", name), *_own(mtu, mac), ("IFLA_LINKINFO", {"attrs": info})]
-    return _message(ifinfmsg, RTM_NEWLINK, CREATE | EXCLUSIVE, {}, attributes)
+    return message("ifinfmsg", RTM_NEWLINK, CREATE | EXCLUSIVE, {}, attributes)
 
 
 def create_veth(
@@ -83,9 +81,9 @@ def create_veth(
 
 def create_vlan(name: str, parent: int, vlan: int, mtu: t.Optional[int], mac: t.Optional[str]) -> t.Any:
     """Make the VLAN ``vlan`` on the link with the index ``parent``."""
-    message = create_link(name, "vlan", mtu, mac, [("VLAN_ID", vlan)])
-    message["attrs"].append(("IFLA_LINK", parent))
-    return message
+    made = create_link(name, "vlan", mtu, mac, [("VLAN_ID", vlan)])
+    made["attrs"].append(("IFLA_LINK", parent))
+    return made
 
 
 def set_link(
@@ -103,17 +101,17 @@ def set_link(
         attributes.append(("IFLA_MASTER", master))
     if group is not None:
         attributes.append(("IFLA_GROUP", group))
-    return _message(ifinfmsg, RTM_NEWLINK, 0, fields, attributes)
+    return message("ifinfmsg", RTM_NEWLINK, 0, fields, attributes)
 
 
 def delete_link(name: str) -> t.Any:
     """Delete a link by name."""
-    return _message(ifinfmsg, RTM_DELLINK, 0, {}, [("IFLA_IFNAME", name)])
+    return message("ifinfmsg", RTM_DELLINK, 0, {}, [("IFLA_IFNAME", name)])
 
 
 def delete_group(group: int) -> t.Any:
     """Delete all links of a group, in one go: the kernel then waits for its readers once, not once a link."""
-    return _message(ifinfmsg, RTM_DELLINK, 0, {}, [("IFLA_GROUP", group)])
+    return message("ifinfmsg", RTM_DELLINK, 0, {}, [("IFLA_GROUP", group)])
 
 
 def address(index: int, text: str, add: bool) -> t.Any:
@@ -134,7 +132,7 @@ def address(index: int, text: str, add: bool) -> t.Any:
     if parsed.version == 6 and add:
         attributes.append(("IFA_FLAGS", IFA_F_NODAD))
     kind, flags = (RTM_NEWADDR, CREATE | EXCLUSIVE) if add else (RTM_DELADDR, 0)
-    return _message(ifaddrmsg, kind, flags, fields, attributes)
+    return message("ifaddrmsg", kind, flags, fields, attributes)
 
 
 def route(index: int, wanted: Route, add: bool) -> t.Any:
@@ -159,7 +157,7 @@ def route(index: int, wanted: Route, add: bool) -> t.Any:
     if wanted.source and add:
         attributes.append(("RTA_PREFSRC", wanted.source))
     kind, flags = (RTM_NEWROUTE, CREATE | EXCLUSIVE) if add else (RTM_DELROUTE, 0)
-    return _message(rtmsg, kind, flags, fields, attributes)
+    return message("rtmsg", kind, flags, fields, attributes)
 
 
 def neighbour(index: int, text: str, mac: str, add: bool) -> t.Any:
@@ -168,4 +166,4 @@ def neighbour(index: int, text: str, mac: str, add: bool) -> t.Any:
     fields = {"family": family, "ifindex": index, "state": NUD_PERMANENT if add else 0}
     attributes: Attributes = [("NDA_DST", text), *([("NDA_LLADDR", mac)] if add else [])]
     kind, flags = (RTM_NEWNEIGH, CREATE | REPLACE) if add else (RTM_DELNEIGH, 0)
-    return _message(ndmsg, kind, flags, fields, attributes)
+    return message("ndmsg", kind, flags, fields, attributes)

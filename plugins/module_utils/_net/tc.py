@@ -90,17 +90,10 @@ def _number(value: bytes) -> int:
 
 
 def _message(kind: int, flags: int, fields: t.Mapping[str, int], attributes: list[tuple[str, t.Any]]) -> t.Any:
-    # Imported late: a run that changes nothing does not pay for pyroute2. messages says so when it is missing.
-    from . import messages  # noqa: F401
-    from pyroute2.netlink.rtnl.tcmsg import tcmsg  # isort: skip
+    # Imported late, as everything is that a run without a change does not need.
+    from . import messages
 
-    message = tcmsg()
-    for name, value in fields.items():
-        message[name] = value
-    message["attrs"] = attributes
-    message["header"]["type"] = kind
-    message["header"]["flags"] = flags
-    return message
+    return messages.message("tcmsg", kind, flags, fields, attributes)
 
 
 def make_clsact(index: int) -> t.Any:
