@@ -85,7 +85,7 @@ def measure(programs: t.Iterable[int]) -> t.Iterator[Measurement]:
     """Count the runs of the programs with these ids inside of the ``with`` block. Raises KernelRefused, LabError."""
     result = Measurement()
     with enabled():
-        before = {number: found for number, found in _seen(programs).items()}
+        before = _seen(programs)
         yield result
         after = _seen(before)
     for number, then in before.items():
