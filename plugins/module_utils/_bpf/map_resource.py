@@ -18,7 +18,6 @@ from .folders import MOUNT, MountBpffs, Sweep, making
 from .map_state import (
     MapState,
     by_name,
-    fits,
     indexes,
     is_ours,
     observe_pin,
@@ -31,6 +30,7 @@ from .map_state import (
 )
 from .map_steps import ChangeEntries, Entries, PinMap, UnpinMap, pin_key
 from .map_types import NewMap
+from .pins import fits
 from .shapes import DEVICES, FIXED, Shape
 
 

@@ -16,11 +16,9 @@ from .._net.netns import in_netns
 from .entries import Map, MapRef
 from .folders import check_pin_path, existing, is_bpffs, nearest, ours_and_empty
 from .map_steps import pin_key
-from .map_types import NewMap
 from .shapes import DEVICES, Shape
 from .syscall import MapInfo
 
-RDONLY_PROG = 1 << 7
 SHOWN = 1000  # entries in a diff and in the result
 
 
@@ -125,14 +123,6 @@ def is_ours(host: Host, info: MapInfo) -> bool:
         if key.startswith(("pin:", "map:")) and "map_ids" not in value and value.get("id") == info.id:
             return True
     return False
-
-
-def fits(new: NewMap, found: MapInfo) -> bool:
-    """Whether a map is as the one that is to be made."""
-    # The kernel adds BPF_F_RDONLY_PROG to a devmap, and refuses it from us (kernel/bpf/devmap.c).
-    flags = found.flags & ~RDONLY_PROG if new.type in DEVICES else found.flags
-    wanted = (new.type, new.key_size, new.value_size, new.max_entries, new.flags)
-    return (found.type, found.key_size, found.value_size, found.max_entries, flags) == wanted
 
 
 def by_name(value: t.Any) -> str:

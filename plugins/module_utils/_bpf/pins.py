@@ -14,12 +14,32 @@ from .._core.errors import LabError
 from .._core.host import Host
 from .._core.plan import Note, Step
 from . import syscall
-from .btf import MapDefinition
 from .folders import MOUNT, ensure, sweep, unsweep
 from .syscall import Handle, MapInfo, ProgramInfo
 
 # Where a foreign program or map is kept alive that the user let us replace.
 KEPT = f"{MOUNT}/ebpf_lab_kept"
+
+RDONLY_PROG = 1 << 7
+
+
+class Shaped(t.Protocol):
+    """What decides whether one map can take another's place."""
+
+    @property
+    def type(self) -> str: ...
+
+    @property
+    def key_size(self) -> int: ...
+
+    @property
+    def value_size(self) -> int: ...
+
+    @property
+    def max_entries(self) -> int: ...
+
+    @property
+    def flags(self) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -105,12 +125,14 @@ def put_back(host: Host, path: str) -> None:
     handle.close()
 
 
-def fits(definition: MapDefinition, found: object) -> bool:
-    """Whether a pinned map can stand in for one that an object defines."""
-    return isinstance(found, MapInfo) and (
-        (found.type, found.key_size, found.value_size, found.max_entries, found.flags)
-        == (definition.type, definition.key_size, definition.value_size, definition.max_entries, definition.flags)
-    )
+def fits(wanted: Shaped, found: object) -> bool:
+    """Whether a map can stand in for one that an object defines, or that is to be made."""
+    if not isinstance(found, MapInfo):
+        return False
+    # The kernel adds BPF_F_RDONLY_PROG to a devmap, and refuses it from us (kernel/bpf/devmap.c).
+    flags = found.flags & ~RDONLY_PROG if found.type.startswith("devmap") else found.flags
+    shape = (wanted.type, wanted.key_size, wanted.value_size, wanted.max_entries, wanted.flags)
+    return (found.type, found.key_size, found.value_size, found.max_entries, flags) == shape
 
 
 def kept_path(what: t.Union[ProgramInfo, MapInfo]) -> str:
