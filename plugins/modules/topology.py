@@ -35,306 +35,96 @@ options:
     elements: dict
     default: []
     suboptions:
-      name:
-        description: The name of the bridge, 1 to 15 bytes.
-        type: str
-        required: true
-      netns:
-        description:
-          - The network namespace that it is in, by name or as the absolute path of its file.
-          - Empty is the namespace that the module runs in.
-        type: str
-        default: ""
-      up:
-        description: Whether the link is up.
-        type: bool
-        default: true
-      mtu:
-        description: The MTU in bytes. Without it, it is left as it is.
-        type: int
-      mac:
-        description: The unicast MAC address. Without it, it is left as it is.
-        type: str
-      master:
-        description:
-          - The bridge in the same namespace that it is a port of; empty for none.
-          - Without it, it is left as it is.
-        type: str
-      addresses:
-        description:
-          - Addresses with their prefix length, IPv4 and IPv6.
-          - IPv6 addresses are set without duplicate address detection, so that they answer at once.
-        type: list
-        elements: str
-        default: []
-      routes:
-        description: Routes of the main table that leave by this interface.
-        type: list
-        elements: dict
-        default: []
-        suboptions:
-          to:
-            description: A network, an address, or V(default).
-            type: str
-            required: true
-          via:
-            description: The gateway. Without it, the destination is on the link.
-            type: str
-          metric:
-            description: The metric; 0 is the kernel's default.
-            type: int
-            default: 0
-      neighbours:
-        description: Permanent neighbour entries.
-        type: list
-        elements: dict
-        default: []
-        suboptions:
-          address:
-            description: The neighbour's IP address.
-            type: str
-            required: true
-          mac:
-            description: The neighbour's MAC address.
-            type: str
-            required: true
-      sysctls:
-        description: Sysctls of this interface, V(ipv4.NAME) or V(ipv6.NAME) below C(net.FAMILY.conf.INTERFACE).
-        type: dict
-        default: {}
-      exclusive:
-        description: Whether other addresses, routes and permanent neighbours are taken away.
-        type: bool
-        default: false
+      <<: &interface
+        name:
+          description: The name of the interface, 1 to 15 bytes.
+          type: str
+          required: true
+        netns:
+          description:
+            - The network namespace that it is in, by name or as the absolute path of its file.
+            - Empty is the namespace that the module runs in.
+          type: str
+          default: ""
+        up:
+          description: Whether the link is up.
+          type: bool
+          default: true
+        mtu:
+          description: The MTU in bytes. Without it, it is left as it is.
+          type: int
+        mac:
+          description: The unicast MAC address. Without it, it is left as it is.
+          type: str
+        master:
+          description:
+            - The bridge in the same namespace that it is a port of; empty for none.
+            - Without it, it is left as it is.
+          type: str
+        addresses:
+          description:
+            - Addresses with their prefix length, IPv4 and IPv6.
+            - IPv6 addresses are set without duplicate address detection, so that they answer at once.
+          type: list
+          elements: str
+          default: []
+        routes:
+          description: Routes of the main table that leave by this interface.
+          type: list
+          elements: dict
+          default: []
+          suboptions:
+            to:
+              description: A network, an address, or V(default).
+              type: str
+              required: true
+            via:
+              description: The gateway. Without it, the destination is on the link.
+              type: str
+            metric:
+              description: The metric; 0 is the kernel's default.
+              type: int
+              default: 0
+        neighbours:
+          description: Permanent neighbour entries.
+          type: list
+          elements: dict
+          default: []
+          suboptions:
+            address:
+              description: The neighbour's IP address.
+              type: str
+              required: true
+            mac:
+              description: The neighbour's MAC address.
+              type: str
+              required: true
+        sysctls:
+          description: Sysctls of this interface, V(ipv4.NAME) or V(ipv6.NAME) below C(net.FAMILY.conf.INTERFACE).
+          type: dict
+          default: {}
+        exclusive:
+          description: Whether other addresses, routes and permanent neighbours are taken away.
+          type: bool
+          default: false
   veths:
     description: Veth pairs.
     type: list
     elements: dict
     default: []
     suboptions:
-      name:
-        description: The name of this end, 1 to 15 bytes.
-        type: str
-        required: true
-      netns:
-        description:
-          - The network namespace that it is in, by name or as the absolute path of its file.
-          - Empty is the namespace that the module runs in.
-        type: str
-        default: ""
-      up:
-        description: Whether the link is up.
-        type: bool
-        default: true
-      mtu:
-        description: The MTU in bytes. Without it, it is left as it is.
-        type: int
-      mac:
-        description: The unicast MAC address. Without it, it is left as it is.
-        type: str
-      master:
-        description:
-          - The bridge in the same namespace that it is a port of; empty for none.
-          - Without it, it is left as it is.
-        type: str
-      addresses:
-        description:
-          - Addresses with their prefix length, IPv4 and IPv6.
-          - IPv6 addresses are set without duplicate address detection, so that they answer at once.
-        type: list
-        elements: str
-        default: []
-      routes:
-        description: Routes of the main table that leave by this interface.
-        type: list
-        elements: dict
-        default: []
-        suboptions:
-          to:
-            description: A network, an address, or V(default).
-            type: str
-            required: true
-          via:
-            description: The gateway. Without it, the destination is on the link.
-            type: str
-          metric:
-            description: The metric; 0 is the kernel's default.
-            type: int
-            default: 0
-      neighbours:
-        description: Permanent neighbour entries.
-        type: list
-        elements: dict
-        default: []
-        suboptions:
-          address:
-            description: The neighbour's IP address.
-            type: str
-            required: true
-          mac:
-            description: The neighbour's MAC address.
-            type: str
-            required: true
-      sysctls:
-        description: Sysctls of this interface, V(ipv4.NAME) or V(ipv6.NAME) below C(net.FAMILY.conf.INTERFACE).
-        type: dict
-        default: {}
-      exclusive:
-        description: Whether other addresses, routes and permanent neighbours are taken away.
-        type: bool
-        default: false
+      <<: *interface
       peer:
         description: The other end. Required while O(state=present).
         type: dict
-        suboptions:
-          name:
-            description: The name of the other end, 1 to 15 bytes.
-            type: str
-            required: true
-          netns:
-            description:
-              - The network namespace that it is in, by name or as the absolute path of its file.
-              - Empty is the namespace that the module runs in.
-            type: str
-            default: ""
-          up:
-            description: Whether the link is up.
-            type: bool
-            default: true
-          mtu:
-            description: The MTU in bytes. Without it, it is left as it is.
-            type: int
-          mac:
-            description: The unicast MAC address. Without it, it is left as it is.
-            type: str
-          master:
-            description:
-              - The bridge in the same namespace that it is a port of; empty for none.
-              - Without it, it is left as it is.
-            type: str
-          addresses:
-            description:
-              - Addresses with their prefix length, IPv4 and IPv6.
-              - IPv6 addresses are set without duplicate address detection, so that they answer at once.
-            type: list
-            elements: str
-            default: []
-          routes:
-            description: Routes of the main table that leave by this interface.
-            type: list
-            elements: dict
-            default: []
-            suboptions:
-              to:
-                description: A network, an address, or V(default).
-                type: str
-                required: true
-              via:
-                description: The gateway. Without it, the destination is on the link.
-                type: str
-              metric:
-                description: The metric; 0 is the kernel's default.
-                type: int
-                default: 0
-          neighbours:
-            description: Permanent neighbour entries.
-            type: list
-            elements: dict
-            default: []
-            suboptions:
-              address:
-                description: The neighbour's IP address.
-                type: str
-                required: true
-              mac:
-                description: The neighbour's MAC address.
-                type: str
-                required: true
-          sysctls:
-            description: Sysctls of this interface, V(ipv4.NAME) or V(ipv6.NAME) below C(net.FAMILY.conf.INTERFACE).
-            type: dict
-            default: {}
-          exclusive:
-            description: Whether other addresses, routes and permanent neighbours are taken away.
-            type: bool
-            default: false
+        suboptions: *interface
   vlans:
     description: VLANs (IEEE 802.1Q).
     type: list
     elements: dict
     default: []
     suboptions:
-      name:
-        description: The name of the VLAN's interface, 1 to 15 bytes.
-        type: str
-        required: true
-      netns:
-        description:
-          - The network namespace that it is in, by name or as the absolute path of its file.
-          - Empty is the namespace that the module runs in.
-        type: str
-        default: ""
-      up:
-        description: Whether the link is up.
-        type: bool
-        default: true
-      mtu:
-        description: The MTU in bytes. Without it, it is left as it is.
-        type: int
-      mac:
-        description: The unicast MAC address. Without it, it is left as it is.
-        type: str
-      master:
-        description:
-          - The bridge in the same namespace that it is a port of; empty for none.
-          - Without it, it is left as it is.
-        type: str
-      addresses:
-        description:
-          - Addresses with their prefix length, IPv4 and IPv6.
-          - IPv6 addresses are set without duplicate address detection, so that they answer at once.
-        type: list
-        elements: str
-        default: []
-      routes:
-        description: Routes of the main table that leave by this interface.
-        type: list
-        elements: dict
-        default: []
-        suboptions:
-          to:
-            description: A network, an address, or V(default).
-            type: str
-            required: true
-          via:
-            description: The gateway. Without it, the destination is on the link.
-            type: str
-          metric:
-            description: The metric; 0 is the kernel's default.
-            type: int
-            default: 0
-      neighbours:
-        description: Permanent neighbour entries.
-        type: list
-        elements: dict
-        default: []
-        suboptions:
-          address:
-            description: The neighbour's IP address.
-            type: str
-            required: true
-          mac:
-            description: The neighbour's MAC address.
-            type: str
-            required: true
-      sysctls:
-        description: Sysctls of this interface, V(ipv4.NAME) or V(ipv6.NAME) below C(net.FAMILY.conf.INTERFACE).
-        type: dict
-        default: {}
-      exclusive:
-        description: Whether other addresses, routes and permanent neighbours are taken away.
-        type: bool
-        default: false
+      <<: *interface
       parent:
         description: The interface in the same namespace that carries the tagged frames.
         type: str
