@@ -63,9 +63,9 @@ def read_lab(path: str) -> tuple[dict[str, t.Any], Lab]:
         raise LabError(f"lab: {path} cannot be read: {error}.") from error
     lab = parse(content, path)
     for stage in lab.stages:
-        wrong = validate_checks(stage.checks)
+        wrong = validate_checks(stage.checks, f"stages.{stage.name}.checks")
         if wrong:
-            raise BadLab(path, f"stages.{stage.name}.checks", wrong[0])
+            raise BadLab(path, "", wrong[0])
     return content, lab
 
 

@@ -269,7 +269,7 @@ def _stage(file: str, where: str, value: t.Any, objects: t.Mapping[str, t.Any]) 
         for place, entry in enumerate(parts[part]):
             _place(file, f"{where}.{part}[{place}]", entry)
     slots = [f"{entry['interface']} {entry['netns']}".strip() for entry in parts["attachments"]]
-    _no_twins(file, f"{where}.attachments", slots)
+    _no_twins(file, f"{where}.attachments", slots, "the interface", "it runs one program at a time")
     for place, entry in enumerate(parts["traffic"]):
         _traffic(file, f"{where}.traffic[{place}]", entry)
     for place, entry in enumerate(parts["checks"]):
@@ -314,9 +314,22 @@ def _checked(file: str, where: str, value: t.Any, spec: Spec) -> dict[str, t.Any
         raise BadLab(file, where, f"there is no key {unknown[0]!r} here; there are {', '.join(spec)}.")
     result = ArgumentSpecValidator(dict(spec)).validate(value)
     if result.error_messages:
-        raise BadLab(file, where, f"{result.error_messages[0].rstrip('.')}.")
+        raise BadLab(file, where, _plainly(result.error_messages[0]))
     checked: dict[str, t.Any] = result.validated_parameters
     return checked
+
+
+def _plainly(message: str) -> str:
+    """The validator's message without its Python words."""
+    unknown = re.match(r"(?P<where>.*)\.(?P<key>[^.]*)\. Supported parameters include: (?P<known>.*)", message)
+    if unknown:
+        return f"there is no key {unknown['key']!r} in {unknown['where']}; there are {unknown['known'].rstrip('.')}."
+    kind = re.match(r"(?P<what>.*?) is of type (?P<is>\w+) and we were unable to convert to (?P<wanted>\w+)", message)
+    if kind:
+        words = {"dict": "mapping", "str": "text", "int": "number", "NoneType": "nothing", "bool": "true or false"}
+        found, wanted = (words.get(kind[name], kind[name]) for name in ("is", "wanted"))
+        return f"{kind['what']} is {found}, where {wanted} is needed."
+    return f"{message.rstrip('.')}."
 
 
 def _name(file: str, where: str, name: t.Any) -> None:
@@ -329,7 +342,9 @@ def _plain_file(file: str, where: str, name: str) -> None:
         raise BadLab(file, where, f"{name!r} is no plain file name; write it as xdp_pass.c.")
 
 
-def _no_twins(file: str, where: str, names: t.Sequence[str]) -> None:
+def _no_twins(
+    file: str, where: str, names: t.Sequence[str], what: str = "the name", right: str = "give each its own"
+) -> None:
     for place, name in enumerate(names):
         if name in names[:place]:
-            raise BadLab(file, where, f"the name {name!r} is there twice; give each its own.")
+            raise BadLab(file, where, f"{what} {name!r} is there twice; {right}.")
