@@ -226,21 +226,23 @@ class VerifiedResource:
     stage: str
     traffic: bool = True
 
-    def observe(self, host: Host) -> Stage:
-        """The stage to grade: the one asked for, else the one that the host is at, else the lab's default."""
-        return self.lab.stage(self.stage or stages_of(host).get(self.lab.name, ""))
+    def observe(self, host: Host) -> dict[str, str]:
+        """What the journal says of the host."""
+        return stages_of(host)
 
-    def plan(self, now: Stage) -> Plan:
+    def plan(self, now: dict[str, str]) -> Plan:
         """Nothing is changed."""
-        return Plan()
+        others = [lab for lab in now if lab != self.lab.name]
+        return Plan(warnings=tuple(f"The lab {lab} is up on this host, not {self.lab.name}." for lab in others))
 
-    def facts(self, host: Host, now: Stage) -> dict[str, t.Any]:
-        """What the checks are asked about."""
+    def facts(self, host: Host, now: dict[str, str]) -> dict[str, t.Any]:
+        """What the checks are asked about: of the stage asked for, else the host's own, else the lab's default."""
+        stage = self.lab.stage(self.stage or now.get(self.lab.name, ""))
         tables: list[t.Any] = []
         for part in iptables(self.lab):
             with contextlib.suppress(ToolMissing):
                 tables = part.resource.facts(host, part.resource.observe(host))["tables"]
-        return {"lab": self.lab.name, "stage": now.name, "facts": gather(host, self.lab, now, self.traffic, tables)}
+        return {"lab": self.lab.name, "stage": stage.name, "facts": gather(host, self.lab, stage, self.traffic, tables)}
 
 
 def desired(params: t.Mapping[str, t.Any]) -> Resource[t.Any]:
