@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+import shutil
 import subprocess
 import typing as t
 
@@ -19,6 +20,7 @@ from ansible_collections.ebpf.lab.plugins.module_utils._bpf import compiler
 from ansible_collections.ebpf.lab.plugins.module_utils._core.converge import converge
 from ansible_collections.ebpf.lab.plugins.module_utils._core.host import Host
 from ansible_collections.ebpf.lab.plugins.module_utils._lab.resource import desired
+from ansible_collections.ebpf.lab.plugins.module_utils._lab.schema import WORK_FOLDER
 from ansible_collections.ebpf.lab.plugins.plugin_utils.checks import evaluate
 from ansible_collections.ebpf.lab.tests.kernel.conftest import isolated, sh
 
@@ -89,10 +91,11 @@ class Lab:
 
 @pytest.fixture(scope="module")
 def lecture() -> t.Iterator[Lab]:
-    """The lecture's lab; down again after the module."""
+    """The lecture's lab; down again after the module, and what it kept of a student's files is gone too."""
     lab = Lab("lecture2")
     yield lab
     lab.down()
+    shutil.rmtree(WORK_FOLDER, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

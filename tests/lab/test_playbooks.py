@@ -65,3 +65,16 @@ def test_what_is_wrong_is_said_before_anything_happens(tmp_path: pathlib.Path) -
     said = stage.stdout + stage.stderr
     assert stage.returncode != 0 and "is no stage of the lab lecture2; it has environment, hello" in said
     assert not os.path.exists("/var/lib/ebpf.lab")
+
+
+def test_a_lab_of_ones_own_by_its_name(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "mine.yml").write_text("name: mine\nstages: [{name: one}]\n", encoding="utf-8")
+    (tmp_path / "wrong.yml").write_text("name: wrong\nstages: [{name: one, trafic: []}]\n", encoding="utf-8")
+    play = Playbooks(tmp_path)
+    try:
+        up = play("provision", lab="mine.yml")
+        assert up.returncode == 0 and "lab mine, stage one" in up.stdout, up.stdout
+    finally:
+        play("teardown", lab="mine")
+    wrong = play("provision", lab="wrong")
+    assert wrong.returncode != 0 and "there is no key 'trafic' here" in wrong.stdout + wrong.stderr

@@ -38,7 +38,6 @@ def gather(host: Host, lab: Lab, stage: Stage, traffic: bool, tables: list[t.Any
         "kernel": {"release": platform.release(), "machine": platform.machine()},
         "namespaces": sorted(name for name, kind in seen.namespaces.items() if kind == "present"),
         "interfaces": [seen.interfaces[ref].as_dict() for ref in sorted(seen.interfaces)],
-        "programs": [_program(pin) for pin in pins.values() if isinstance(pin.what, ProgramInfo)],
         "attachments": _attachments(host, lab, stage, pins),
         "objects": [_object(host, lab, name) for name in lab.objects if os.path.exists(lab.object_path(name))],
         "host_network": {"ip_forward": _forwarding(), "iptables": tables},
@@ -49,14 +48,20 @@ def gather(host: Host, lab: Lab, stage: Stage, traffic: bool, tables: list[t.Any
 
         facts["refusals"] = refusals(host, lab, stage)
     facts.update(measure(host, stage, pins, traffic))
+    runs = facts.pop("runs")
+    facts["programs"] = [_program(pin, runs) for pin in pins.values() if isinstance(pin.what, ProgramInfo)]
     return facts
 
 
-def _program(pin: Pin) -> dict[str, t.Any]:
+def _program(pin: Pin, runs: t.Mapping[int, t.Any]) -> dict[str, t.Any]:
     what = t.cast(ProgramInfo, pin.what)
     values = asdict(what)
+    for name in ("run_count", "run_time_ns"):  # since whenever somebody enabled statistics: nothing to ask about
+        del values[name]
     # The kernel cuts names to 15 characters; the pin's name is whole.
     values.update(name=os.path.basename(pin.path), pin=pin.path, map_ids=list(what.map_ids))
+    ran = runs.get(what.id)
+    values.update(run_cnt=ran.count if ran else 0, run_time_ns=ran.time_ns if ran else 0)
     return values
 
 

@@ -13,7 +13,7 @@ import typing as t
 from concurrent.futures import ThreadPoolExecutor
 
 from .._bpf.pins import Pin
-from .._bpf.syscall import MapInfo
+from .._bpf.syscall import MapInfo, ProgramInfo
 from .._core.errors import LabError
 from .._core.host import Host
 from .._net.netns import in_netns
@@ -29,18 +29,37 @@ Facts = dict[str, t.Any]
 
 
 def measure(host: Host, stage: Stage, pins: t.Mapping[str, Pin], traffic: bool) -> Facts:
-    """The facts ``traffic``, ``maps`` and ``trace``. Without ``traffic`` the maps are only listed."""
+    """The facts ``traffic``, ``maps``, ``trace``, and ``runs``: each program's runs by its id.
+
+    Without ``traffic`` the maps are only listed.
+    """
     maps = [pin for pin in pins.values() if isinstance(pin.what, MapInfo)]
     if not (traffic and stage.traffic):
-        return {"traffic": {}, "trace": [], "maps": [_map(pin, *_twice(_entries(pin))) for pin in maps]}
+        return {"traffic": {}, "trace": [], "maps": [_map(pin, *_twice(_entries(pin))) for pin in maps], "runs": {}}
     before = {pin.path: _entries(pin) for pin in maps}
     with _kept(maps), contextlib.ExitStack() as stack:
         recording, reason = _recording(host, stack) if stage.trace else (None, "")
-        sent = _send(host, stage)
+        sent, runs = _watched(host, stage, pins)
         trace = [line.as_dict() for line in recording.lines(limit=TRACE_LINES)] if recording is not None else []
         after = {pin.path: _entries(pin) for pin in maps}
     found = [_map(pin, before[pin.path], after[pin.path]) for pin in maps]
-    return {"traffic": sent, "maps": found, "trace": trace, **({"trace_error": reason} if reason else {})}
+    return {"traffic": sent, "maps": found, "trace": trace, "runs": runs, **({"trace_error": reason} if reason else {})}
+
+
+def _watched(host: Host, stage: Stage, pins: t.Mapping[str, Pin]) -> tuple[Facts, dict[int, t.Any]]:
+    """Send the traffic; also the pinned programs' runs meanwhile, where the kernel counts them."""
+    programs = [pin.what.id for pin in pins.values() if isinstance(pin.what, ProgramInfo)]
+    if not programs:
+        return _send(host, stage), {}
+    from .._bpf.statistics import measure as measured
+
+    with contextlib.ExitStack() as stack:
+        try:
+            counted: t.Any = stack.enter_context(measured(programs))
+        except LabError:
+            counted = None
+        sent = _send(host, stage)
+    return sent, counted.runs if counted is not None else {}
 
 
 def _recording(host: Host, stack: contextlib.ExitStack) -> tuple[t.Any, str]:
