@@ -149,7 +149,7 @@ EXAMPLES = r"""
 
 - name: Pin a map of a program that is loaded already
   ebpf.lab.bpf_map:
-    program: xdp_count
+    program: /sys/fs/bpf/ebpf/xdp_count
     name: pkt_cnt
     path: /sys/fs/bpf/ebpf/pkt_cnt
 

@@ -60,7 +60,7 @@ EXAMPLES = r"""
 
 - name: The sums over all CPUs
   ebpf.lab.bpf_map_info:
-    program: xdp_count
+    program: /sys/fs/bpf/ebpf/xdp_count
     name: pkt_cnt
     sum_per_cpu: true
 """
