@@ -12,7 +12,9 @@ import typing as t
 from dataclasses import dataclass
 
 import pytest
+from ansible_collections.ebpf.lab.plugins.module_utils._core.errors import LabError
 from ansible_collections.ebpf.lab.tests.kernel.conftest import sh
+from ansible_collections.ebpf.lab.tests.residue.snapshot import differences, take
 
 from .conftest import PINS, Lab, bpftool, hint_of
 
@@ -148,7 +150,7 @@ SABOTAGES: dict[str, Sabotage] = {
         "write /usr/local/src/ebpf.lab/lecture2/xdp_pass.c, keeping the edited one",
     ),
     "compile something else": Sabotage(
-        "hello", own_object, ("The section xdp-pass is there",), 'SEC("xdp-pass")', "compile"
+        "hello", own_object, ("The section xdp-pass is there",), 'SEC("xdp-pass")', "keep"
     ),
     "load a foreign tc filter": Sabotage("hello", foreign_filter, (IN,), "ip netns exec vns1 ping", "remove what the"),
     "rules in FORWARD": Sabotage(
@@ -250,6 +252,37 @@ def test_reset_keeps_the_students_work(lecture: Lab) -> None:
     assert pathlib.Path(backup).exists() and (WORK / "notes.txt").exists()
     for path in WORK.iterdir():
         path.unlink()
+
+
+def test_what_is_refused_half_way_changes_nothing(lecture: Lab, objects: Objects) -> None:
+    """The verifier refuses a program when the foreign filter, pin and object are gone already: all come back."""
+    lecture.up("hello", traffic=False)
+    swap_program(objects)
+    foreign_filter(objects)
+    own_object(objects)
+    before = (take(), journal(), {path.name: path.read_bytes() for path in WORK.iterdir()})
+    good = lecture.sources
+    unchecked = good["xdp_count.c"].replace("\tif (packets)\n", "")
+    assert unchecked != good["xdp_count.c"]
+    lecture.sources = {**good, "xdp_count.c": unchecked}
+    try:
+        with pytest.raises(
+            LabError, match="verifier refused the program xdp_count .*compare its result with NULL"
+        ) as caught:
+            lecture.reset("count")
+    finally:
+        lecture.sources = good
+    assert caught.value.details["not_undone"] == []
+    assert any("which the lab did not make" in step for step in caught.value.details["undone"])
+    after = (take(), journal(), {path.name: path.read_bytes() for path in WORK.iterdir()})
+    assert differences(before[0], after[0]) == []
+    assert after[1:] == before[1:]
+    assert "tc_no_echo" in sh("tc", "filter", "show", "dev", "veth1", "ingress").stdout
+    assert lecture.reset()["failed"] == []
+
+
+def journal() -> str:
+    return pathlib.Path("/var/lib/ebpf.lab/journal.json").read_text(encoding="utf-8")
 
 
 def test_reset_goes_to_a_stage_and_throws_away_everything_foreign(lecture: Lab, objects: Objects) -> None:

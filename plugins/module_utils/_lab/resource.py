@@ -22,7 +22,7 @@ from .._net.state import Now, Ref, Want
 from .facts import gather
 from .parts import Part, Parts, iptables, parts_absent
 from .schema import Lab, Stage, parse
-from .sources import digest_of
+from .sources import KeepFile, digest_of
 from .tools import need_tools
 
 ANY = "*"
@@ -132,6 +132,8 @@ class LabResource:
             plan = part.plan(self._with_written(state))
             if plan.steps:
                 pending.objects.add(part.dest)
+            if plan.steps and state.digest is not None and not state.intact:
+                plan = replace(plan, steps=(KeepFile(part.dest), *plan.steps))
         elif kind == "strays":
             plan = part.plan(state)
             pending.strays = pending.strays or bool(plan.steps)

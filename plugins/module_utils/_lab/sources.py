@@ -141,6 +141,38 @@ def _write(path: str, content: str) -> None:
         raise LabError(f"write {path}: {error.strerror}.") from error
 
 
+def _keep(host: Host, path: str) -> None:
+    """Rename a file to a backup of its own beside it."""
+    number, backup = 1, f"{path}.{time.strftime('%Y-%m-%d_%H%M%S')}~"
+    while os.path.lexists(backup):  # two of the same second
+        number, backup = number + 1, f"{backup.rstrip('~').partition('_again')[0]}_again{number}~"
+    try:
+        os.rename(path, backup)
+    except OSError as error:
+        raise LabError(f"keep {path} as {backup}: {error.strerror}.") from error
+    host.kept["backup", path] = backup
+
+
+def _unkeep(host: Host, path: str) -> None:
+    os.replace(host.kept.pop(("backup", path)), path)
+
+
+@dataclass(frozen=True)
+class KeepFile(Step):
+    """Keep somebody's file as a backup beside the one that takes its place."""
+
+    path: str
+
+    def title(self) -> str:
+        return f"keep {self.path}, which the lab did not make, as a backup"
+
+    def apply(self, host: Host) -> None:
+        _keep(host, self.path)
+
+    def undo(self, host: Host) -> None:
+        _unkeep(host, self.path)
+
+
 @dataclass(frozen=True)
 class WriteSource(Step):
     """Write one file; with ``edited`` what is there is somebody's work, and is kept beside it under another name."""
@@ -155,18 +187,12 @@ class WriteSource(Step):
 
     def apply(self, host: Host) -> None:
         if self.edited:
-            backup = f"{self.path}.{time.strftime('%Y-%m-%d_%H%M%S')}~"
-            try:
-                os.rename(self.path, backup)
-            except OSError as error:
-                raise LabError(f"keep {self.path} as {backup}: {error.strerror}.") from error
-            host.kept["backup", self.path] = backup
+            _keep(host, self.path)
         _write(self.path, self.content)
 
     def undo(self, host: Host) -> None:
-        backup = host.kept.pop(("backup", self.path), None)
-        if backup is not None:
-            os.rename(backup, self.path)
+        if self.edited:
+            _unkeep(host, self.path)
         elif self.old is None:
             os.unlink(self.path)
         else:
