@@ -21,7 +21,6 @@ from .._net.state import Interface, Ref, Want, link_key
 from .._net.topology import TopologyResource
 from .schema import WORK_FOLDER, Lab, Stage
 from .sources import SourcesResource
-from .strays import StrayPinsResource
 
 TRACEFS = "/sys/kernel/tracing"
 # The modules of maps, filters and the trace are imported where a stage has such parts: a run without a change costs
@@ -65,7 +64,7 @@ class Parts:
             *self._detached(),
             *self._unfiltered(),
             *self._unloaded(),
-            *([Part("strays", "", StrayPinsResource(self.lab.pin_path))] if self.exclusive else []),
+            *([_strays(self.lab.pin_path)] if self.exclusive else []),
             *(Part("program", entry["object"], self._program(entry)) for entry in self.stage.programs),
             *self._maps(),
             *(Part("attachment", _shown(entry), self._attachment(entry)) for entry in self.stage.attachments),
@@ -188,7 +187,7 @@ def parts_absent(host: Host, lab: Lab) -> list[Part]:
     pinned = {(value["folder"], value["object"]) for value in values}
     parts += [Part("programs", path, ProgramResource(folder, path, present=False)) for folder, path in sorted(pinned)]
     parts += [
-        Part("strays", folder, StrayPinsResource(folder))
+        _strays(folder, folder)
         for folder in sorted({lab.pin_path, *(folder for folder, _path in pinned)})
     ]
     files = {key[len("file:") :]: entry for key, entry in claims.items() if key.startswith(f"file:{WORK_FOLDER}/")}
@@ -204,6 +203,12 @@ def parts_absent(host: Host, lab: Lab) -> list[Part]:
     parts.append(Part("ip_forward", "", ForwardResource(state="restored")))
     parts.append(Part("iptables", "", FlushResource(state="restored")))
     return parts
+
+
+def _strays(folder: str, which: str = "") -> Part:
+    from .strays import StrayPinsResource
+
+    return Part("strays", which, StrayPinsResource(folder))
 
 
 def _tracefs(host: Host, present: bool) -> t.Iterator[Part]:

@@ -12,8 +12,6 @@ from .._core.errors import BadInput
 from .._core.host import Host
 from .._core.plan import Plan
 from . import names
-from .observe import observe
-from .planner import plan
 from .state import Interface, Now, Ref, Want
 
 Params = t.Mapping[str, t.Any]
@@ -196,17 +194,24 @@ def one_veth(params: Params, present: bool) -> Want:
 
 
 class TopologyResource:
-    """A topology for ``converge``: observes and plans only what ``want`` names."""
+    """A topology for ``converge``: observes and plans only what ``want`` names.
+
+    Observer and planner are imported where they are used: the control node only reads arguments, for every lab file.
+    """
 
     def __init__(self, want: Want) -> None:
         self.want = want
 
     def observe(self, host: Host) -> Now:
         """What there is of it."""
+        from .observe import observe
+
         return observe(host, self.want)
 
     def plan(self, now: Now) -> Plan:
         """The steps to what is wanted."""
+        from .planner import plan
+
         return plan(now, self.want)
 
     def facts(self, host: Host, now: Now) -> dict[str, t.Any]:
