@@ -26,7 +26,6 @@ def need_tools(host: Host, lab: Lab, stage: Stage) -> None:
     if lab.host_network["policies"] or lab.host_network["flush"]:
         tools.append("iptables")
     missing = [tool for tool in tools if host.runner.which(tool) is None]
-    importlib.invalidate_caches()
     missing += [name for name in ("pyroute2", "elftools") if importlib.util.find_spec(name) is None]
     if missing:
         raise LabError(
