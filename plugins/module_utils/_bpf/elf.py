@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from .._core.errors import LabError
 from .btf import Btf, MapDefinition, map_definitions
 
-EM_BPF = "EM_BPF"
+EM_BPF = ("EM_BPF", 247)  # Ubuntu 22.04's pyelftools has no name for the number
 SHF_EXECINSTR = 0x4
 
 
@@ -68,7 +68,7 @@ def read_object(path: str) -> ObjectInfo:
     try:
         with open(path, "rb") as file:
             elf = ELFFile(file)
-            if elf["e_machine"] != EM_BPF:
+            if elf["e_machine"] not in EM_BPF:
                 raise LabError(
                     f"{path} is an ELF file for {elf['e_machine']}, not for BPF.",
                     "Compile it with clang -target bpf, for example by ebpf.lab.bpf_object.",

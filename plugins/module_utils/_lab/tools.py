@@ -9,6 +9,7 @@ import importlib.util
 
 from .._core.errors import LabError
 from .._core.host import Host
+from .._tools import bpftool_answer
 from .schema import Lab, Stage
 
 
@@ -26,10 +27,12 @@ def need_tools(host: Host, lab: Lab, stage: Stage) -> None:
     if lab.host_network["policies"] or lab.host_network["flush"]:
         tools.append("iptables")
     missing = [tool for tool in tools if host.runner.which(tool) is None]
+    silent = "bpftool" in tools and "bpftool" not in missing and bpftool_answer.missing(host.runner)
+    missing += ["bpftool"] if silent else []
     missing += [name for name in ("pyroute2", "elftools") if importlib.util.find_spec(name) is None]
     if missing:
         raise LabError(
-            f"This host lacks what the lab needs: {', '.join(missing)}.",
-            "Install it with the role ebpf.lab.prerequisites.",
+            f"This host lacks what the lab needs: {', '.join(missing)}" + (f" ({silent})." if silent else "."),
+            f"Install it with the role ebpf.lab.{'bpftool' if missing == ['bpftool'] else 'prerequisites'}.",
             missing=missing,
         )

@@ -65,6 +65,19 @@ def read(path: str, done: Completed) -> Answer:
     return Answer(path, version.lstrip("v"), str(answer.get("libbpf_version", "")).lstrip("v"), features)
 
 
+def missing(runner: Runner) -> str:
+    """Why there is no bpftool for the running kernel, "" when there is one.
+
+    Only a script is started for that: a binary does not depend on the kernel, and asking costs a process each time.
+    """
+    path = runner.which("bpftool")
+    if path is None:
+        return "there is no bpftool"
+    with open(path, "rb") as file:
+        binary = file.read(4) == b"\x7fELF"
+    return "" if binary else ask(runner, path).why
+
+
 def packaged(runner: Runner) -> Answer:
     """The distribution's bpftool."""
     path = next((path for path in PACKAGED if os.path.exists(path)), PACKAGED[0])
