@@ -26,10 +26,10 @@ import ansible
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(pathlib.Path(__file__).parent), str(ROOT / "tests" / "hosts")]
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
+import stand_ins  # noqa: E402, I001 - first: it finds hosts
 import hosts  # noqa: E402
-import stand_ins  # noqa: E402
 
 _spec = importlib.util.spec_from_file_location("kernel_conftest", ROOT / "tests/kernel/conftest.py")
 assert _spec is not None and _spec.loader is not None
@@ -162,11 +162,18 @@ class Play:
         content = [{"hosts": "all", "gather_facts": False, "environment": environment, "roles": [f"ebpf.lab.{role}"]}]
         playbook = self.folder / f"{role}.json"
         playbook.write_text(json.dumps(content), encoding="utf-8")
-        settings = {"ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.default", "ANSIBLE_FORKS": "8"}
         argv = ["ansible-playbook", "-i", str(self.fleet.inventory), "--extra-vars", json.dumps(variables), *options]
-        done = subprocess.run(
-            [*argv, str(playbook)], env={**os.environ, **settings}, capture_output=True, text=True, check=False
-        )
+        return self.run([*argv, str(playbook)], fails)
+
+    def lab(self, word: str, host: str, **variables: t.Any) -> dict[str, int]:
+        """``./lab WORD`` on one host."""
+        argv = [str(ROOT / "lab"), word, "-i", str(self.fleet.inventory), "--limit", host]
+        return self.run([*argv, "--extra-vars", json.dumps(variables)])[host]
+
+    def run(self, argv: list[str], fails: bool = False) -> dict[str, dict[str, int]]:
+        """Runs a command line that ends with Ansible's recap."""
+        settings = {"ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.default", "ANSIBLE_FORKS": "8"}
+        done = subprocess.run(argv, env={**os.environ, **settings}, capture_output=True, text=True, check=False)
         self.output = done.stdout + done.stderr
         assert (done.returncode != 0) == fails, self.output
         counts = {}

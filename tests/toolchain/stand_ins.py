@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import os
 import pathlib
 import shutil
@@ -21,8 +22,10 @@ import tempfile
 import urllib.request
 import zipfile
 
-import hosts
-import images
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "hosts"))
+
+import hosts  # noqa: E402
+import images  # noqa: E402
 
 CACHE = images.CACHE / "toolchain"
 HTTP = f"http://{hosts.GATEWAY}:8931"
@@ -171,3 +174,7 @@ def source_archive(path: pathlib.Path, tree: pathlib.Path, top: str) -> pathlib.
         run("tar", "-czf", str(path) + ".partial", "--exclude=.git", f"--transform=s,^\\.,{top},", "-C", str(tree), ".")
         os.replace(str(path) + ".partial", path)
     return path
+
+
+if __name__ == "__main__":  # stand_ins.py VERSION: where the archive of that Go is, and its checksum
+    print(json.dumps({"path": str(go_archive(sys.argv[1])), "checksum": sha256(go_archive(sys.argv[1]))}))
