@@ -18,7 +18,7 @@ from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.ebpf.lab.plugins.module_utils._core.errors import LabError
-from ansible_collections.ebpf.lab.plugins.module_utils._lab.schema import BadLab, Lab, Stage, parse
+from ansible_collections.ebpf.lab.plugins.module_utils._lab.schema import EVERY_STAGE, BadLab, Lab, Stage, parse
 from ansible_collections.ebpf.lab.plugins.plugin_utils.checks import evaluate, validate_checks
 from ansible_collections.ebpf.lab.plugins.plugin_utils.outcome import failed_checks, outcome
 from ansible_collections.ebpf.lab.plugins.plugin_utils.plain import visible
@@ -37,7 +37,7 @@ display = Display()
 
 
 def find_lab(name: str, folders: t.Sequence[str]) -> str:
-    """The path of a lab file: a path as it is, or the name of one beside the playbook or in the collection."""
+    """The path of a lab file: a path as it is, or the name of one in ``folders`` or in the collection."""
     candidates = [name] if os.path.isabs(name) else [os.path.join(folder, name) for folder in folders]
     if not name.endswith((".yml", ".yaml")):
         candidates += [os.path.join(folder, f"{name}.yml") for folder in (*folders, LABS)]
@@ -98,28 +98,24 @@ class ActionModule(ActionBase):
         name = str(options.get("lab") or "")
         quiet, prove = (boolean(options.get(name, False)) for name in ("quiet", "prove"))
         try:
-            folders = [self._loader.get_basedir()]
+            folders = [self._loader.get_basedir(), os.getcwd()]
             if self._task.get_path():
                 folders.insert(0, os.path.dirname(self._task.get_path().rpartition(":")[0]))
             content, lab = read_lab(find_lab(name, folders))
             sources = read_sources(lab)
-            stage = lab.stage(str(options.get("stage") or ""))
+            every = options.get("stage") == EVERY_STAGE and options.get("state") == "verified"
+            stages = lab.stages if every else [lab.stage(str(options.get("stage") or ""))]
         except LabError as error:
             return {**result, "failed": True, "msg": str(error)}
         options.update(content=content, file=os.path.basename(lab.file), sources=sources)
         token = "" if quiet else secrets.token_hex(8)
         host = visible(str(task_vars.get("inventory_hostname", "")), 100)
         with _Watch(self, token, host):
-            done = execute(self, "ebpf.lab.lab", {**options, "progress": token}, task_vars, raw=("facts",))
-        for key in ("checks", "points", "max_points"):  # grades are given here alone
-            done.pop(key, None)
-        facts = done.pop("facts", None)
-        result.update(done)
+            if every:
+                return {**result, **self._every_stage(lab, options, task_vars)}
+            result.update(self._one_stage(lab, stages[0], {**options, "progress": token}, task_vars))
         if result.get("failed") and result.get("missing") and options.get("report_missing"):
             result.update(failed=False, changed=False)
-        if isinstance(facts, dict):
-            result["facts"] = facts
-            self._grade(result, facts, _graded(lab, stage, options, facts))
         if prove and not result.get("failed") and not result.get("missing") and not self._task.check_mode:
             for line in outcome(host, result):
                 display.display(line)
@@ -127,6 +123,30 @@ class ActionModule(ActionBase):
             if failures:
                 result.update(failed=True, msg=f"The lab is up and does not work as it should. {failures}")
         return result
+
+    def _one_stage(
+        self, lab: Lab, stage: Stage, options: dict[str, t.Any], task_vars: dict[str, t.Any]
+    ) -> dict[str, t.Any]:
+        """Run the module and grade what it found."""
+        result = execute(self, "ebpf.lab.lab", options, task_vars, raw=("facts",))
+        for key in ("checks", "points", "max_points", "stages"):  # grades are given here alone
+            result.pop(key, None)
+        facts = result.pop("facts", None)
+        if isinstance(facts, dict):
+            result["facts"] = facts
+            self._grade(result, facts, _graded(lab, stage, options, facts))
+        return result
+
+    def _every_stage(self, lab: Lab, options: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
+        """Grade the host as it is against each stage in turn; stops at the first that the host cannot answer."""
+        stages: dict[str, t.Any] = {}
+        for stage in lab.stages:
+            found = self._one_stage(lab, stage, {**options, "stage": stage.name}, task_vars)
+            if "checks" not in found:
+                return found
+            stages[stage.name] = {key: found[key] for key in ("stage", "checks", "points", "max_points")}
+        points = {key: sum(stage[key] for stage in stages.values()) for key in ("points", "max_points")}
+        return {"changed": False, "lab": lab.name, "stage": EVERY_STAGE, "stages": stages, **points}
 
     @staticmethod
     def _grade(result: dict[str, t.Any], facts: dict[str, t.Any], stage: Stage) -> None:

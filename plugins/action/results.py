@@ -14,6 +14,7 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.ebpf.lab.plugins.action.lab import find_lab, read_lab
 from ansible_collections.ebpf.lab.plugins.module_utils._core.errors import LabError
+from ansible_collections.ebpf.lab.plugins.module_utils._lab.schema import EVERY_STAGE
 from ansible_collections.ebpf.lab.plugins.plugin_utils.folders import kept_folder
 from ansible_collections.ebpf.lab.plugins.plugin_utils.results import make_result, save
 from ansible_collections.ebpf.lab.plugins.plugin_utils.terminal import verdict, view
@@ -55,7 +56,13 @@ class ActionModule(ActionBase):
         }
         found = []
         for host, outcome in _outcomes(task_vars, options["variable"]):
-            found.append(make_result(host, about, options["stage"], outcome))
+            if options["stage"] != EVERY_STAGE:
+                found.append(make_result(host, about, options["stage"], outcome))
+                continue
+            graded = outcome.get("stages") if isinstance(outcome.get("stages"), Mapping) else {}
+            for stage in lab.stages:
+                mine = {**graded[stage.name], "facts": {}} if stage.name in graded else outcome
+                found.append(make_result(host, about, stage.name, mine))
         if not found:
             msg = f"No machine of this play has the variable {options['variable']!r}: register the task ebpf.lab.lab."
             return {**result, "failed": True, "msg": msg}

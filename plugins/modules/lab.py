@@ -18,11 +18,15 @@ description:
   - This is an action plugin with a module of the same name. The lab file and its sources are read on the control node.
 options:
   lab:
-    description: The name of a lab of this collection, or the path of a lab file.
+    description:
+      - The name of a lab of this collection, or the path of a lab file.
+      - It is looked for beside the playbook, then where Ansible was started, then among the collection's labs.
     type: str
     required: true
   stage:
-    description: The stage. Without it, the lab's default, and for O(state=verified) the stage that the host is at.
+    description:
+      - The stage. Without it, the lab's default, and for O(state=verified) the stage that the host is at.
+      - With O(state=verified) V(all) grades the host as it is against each stage in turn.
     type: str
     default: ""
   state:
@@ -140,6 +144,11 @@ max_points:
   returned: when O(state) is not V(absent)
   type: int
   sample: 5
+stages:
+  description: The checks and points of each stage by its name.
+  returned: when O(stage=all)
+  type: dict
+  sample: {hello: {stage: hello, checks: [], points: 11, max_points: 11}}
 missing:
   description: The tools and libraries that the lab needs and the host has not.
   returned: when something is missing

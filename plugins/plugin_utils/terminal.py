@@ -81,14 +81,16 @@ def verdict(results: t.Sequence[Result]) -> str:
     graded = [result for result in results if result["status"] == "graded"]
     checks = sum(len(result["checks"]) for result in graded)
     failed = [sum(not check["passed"] for check in result["checks"]) for result in graded]
+    machines = {result["host"] for result in results}
     parts = []
     if sum(failed):
-        where = f" on {sum(map(bool, failed))} of {len(results)} machines" if len(results) > 1 else ""
+        on = {result["host"] for result, count in zip(graded, failed) if count}
+        where = f" on {len(on)} of {len(machines)} machines" if len(machines) > 1 else ""
         parts.append(f"{sum(failed)} of {checks} checks failed{where}")
     for status, words in (("unreachable", "unreachable"), ("failed", "not graded")):
-        count = sum(result["status"] == status for result in results)
+        count = len({result["host"] for result in results if result["status"] == status})
         if count:
-            machines = f"{count} machine{'s were' if count > 1 else ' was'}" if len(results) > 1 else "the machine was"
-            parts.append(f"{machines} {words}")
+            who = f"{count} machine{'s were' if count > 1 else ' was'}" if len(machines) > 1 else "the machine was"
+            parts.append(f"{who} {words}")
     text = ", ".join(parts)
     return f"{text[0].upper()}{text[1:]}." if text else ""

@@ -52,7 +52,8 @@ class Class:
             "ANSIBLE_NOCOLOR": "1",
             "HOME": str(self.folder),
         }
-        command = [str(BIN / "ansible-playbook"), f"ebpf.lab.{name}", "-i", str(inventory), *options]
+        playbook = [str(BIN / "ansible-playbook"), f"ebpf.lab.{name}", "-i", str(inventory)]
+        command = [*playbook, "-e", "lab=xdp_hello", *options]
         return subprocess.run(command, env=environment, cwd=self.folder, capture_output=True, check=False, timeout=120)
 
     def kept(self, host: str, name: str = "hello") -> dict[str, t.Any]:
@@ -138,7 +139,7 @@ def test_check_mode_keeps_nothing(room: Class) -> None:
 
 def test_report_says_what_is_missing(room: Class) -> None:
     room.liar("s01", {"facts": FACTS})
-    done = room.play("report")
+    done = room.play("report", "-e", "lab=")
     assert done.returncode == 2
     assert b"There are no results in " in done.stdout + done.stderr
     room.play("verify")
@@ -174,3 +175,13 @@ def test_preflight_shows_what_a_machine_says_and_no_more(room: Class) -> None:
     assert b"failed=1" in output.split(b"bad  ")[-1].splitlines()[0]
     assert b"failed=0" in output.split(b"odd  ")[-1].splitlines()[0]
     assert room.play("preflight", "-e", "lab_preflight_fail=false").returncode == 0
+
+
+def test_every_stage_is_graded_and_kept(room: Class) -> None:
+    """``lab_stage=all`` keeps a result for each stage, and a machine cannot bring grades of its own for them."""
+    invented = {"hello": {"stage": "hello", "checks": [{"name": "x", "passed": True, "points": 99}], "points": 99}}
+    room.liar("one", {"changed": False, "facts": FACTS, "stages": invented})
+    room.play("verify", "-e", "lab=xdp_hello", "-e", "lab_stage=all")
+    kept = room.kept("one")
+    assert kept["status"] == "graded" and kept["max_points"] == 5
+    assert kept["points"] < 5 and all(check["name"] != "x" for check in kept["checks"])

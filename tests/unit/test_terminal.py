@@ -68,7 +68,7 @@ def test_the_verdict_is_one_sentence() -> None:
     assert verdict([GONE]) == "The machine was unreachable."
     assert verdict([GOOD, BAD]) == "2 of 3 checks failed on 1 of 2 machines."
     words = "2 of 3 checks failed on 1 of 5 machines, 2 machines were unreachable, 1 machine was not graded."
-    assert verdict([GOOD, BAD, GONE, GONE, BROKEN]) == words
+    assert verdict([GOOD, BAD, GONE, {**GONE, "host": "s4"}, BROKEN]) == words
 
 
 @given(st.lists(st.tuples(st.text(st.characters()), st.text(st.characters()), st.booleans()), min_size=1, max_size=3))
@@ -76,3 +76,8 @@ def test_whatever_was_found_a_line_is_a_line(entries: list[tuple[str, str, bool]
     found = [result(name, check(text, passed, found=text, hint=text)) for name, text, passed in entries]
     for line, _colour in view(found):
         assert line.isprintable() and len(line) <= WIDTH + 60
+
+
+def test_a_machine_that_is_graded_for_each_stage_is_one_machine() -> None:
+    assert verdict([GOOD, {**GOOD, "stage": "drop"}]) == ""
+    assert verdict([BAD, {**BAD, "stage": "drop"}]) == "4 of 4 checks failed."

@@ -22,6 +22,7 @@ from .._net.state import Want
 from .._net.topology import topology, topology_options
 
 NAME = re.compile(r"[a-z][a-z0-9_]*")
+EVERY_STAGE = "all"  # in the place of a stage's name: each of them, when grading
 PIN_PATH = "/sys/fs/bpf/ebpf"
 WORK_FOLDER = "/usr/local/src/ebpf.lab"
 
@@ -243,6 +244,8 @@ def parse(content: t.Any, file: str) -> Lab:
 def _stage(file: str, where: str, value: t.Any, objects: t.Mapping[str, t.Any]) -> Stage:
     top = _checked(file, where, value, STAGE)
     _name(file, f"{where}.name", top["name"])
+    if top["name"] == EVERY_STAGE:
+        raise BadLab(file, f"{where}.name", f"{EVERY_STAGE!r} stands for every stage; give this one another name.")
     where = f"stages.{top['name']}"
     specs = {
         "programs": PROGRAM,
