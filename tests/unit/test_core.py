@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import signal
 import typing as t
 from dataclasses import dataclass, field
 
@@ -31,7 +32,7 @@ CELLS: Cells = {}
 
 @dataclass(frozen=True)
 class Put(Step):
-    """Put a number into a cell; 13 is refused, 7 cannot be taken back, numbers from 100 on go in groups."""
+    """Put a number into a cell; 13 is refused, 7 cannot be taken back, 15 ends the process, numbers from 100 on go in groups."""
 
     name: str
     value: int
@@ -43,6 +44,8 @@ class Put(Step):
     def apply(self, host: Host) -> None:
         if self.value == 13:
             raise LabError("13 is refused.")
+        if self.value == 15:
+            os.kill(os.getpid(), signal.SIGTERM)
         CELLS[self.name] = self.value
 
     def undo(self, host: Host) -> None:
@@ -121,6 +124,14 @@ def test_a_failure_in_the_middle_is_taken_back_and_says_so(host: Host, last: Cel
     assert CELLS == {"a": 1} and not os.path.exists(host.journal.path)
     assert caught.value.details["undone"][:2] == ["put 2 into a", "put 3 into b"]
     assert caught.value.details["not_undone"] == []
+
+
+def test_a_run_that_is_told_to_end_is_taken_back_first(host: Host) -> None:
+    handler = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(LabError, match=r"stopped by the signal SIGTERM. What this run had changed"):
+        gate.converge(host, Wanted({"a": 2, "b": 15}), False)
+    assert CELLS == {} and not os.path.exists(host.journal.path)
+    assert signal.getsignal(signal.SIGTERM) is handler
 
 
 def test_what_cannot_be_taken_back_is_named_and_stays_in_the_journal(host: Host) -> None:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
@@ -46,7 +47,8 @@ def converge(host: Host, resource: Resource[t.Any], check_mode: bool) -> dict[st
             host.journal.reload()
             now = resource.observe(host)
             plan = resource.plan(now)
-            _run(host, plan)
+            with _stoppable():
+                _run(host, plan)
             now = resource.observe(host)
             left = resource.plan(now)
         if left.steps:
@@ -63,6 +65,23 @@ def converge(host: Host, resource: Resource[t.Any], check_mode: bool) -> dict[st
         "warnings": list(plan.warnings),
         **resource.facts(host, now),
     }
+
+
+@contextlib.contextmanager
+def _stoppable() -> t.Iterator[None]:
+    """A signal that would end the process in the middle of a plan is a failure like any other: the plan is undone."""
+
+    def stop(number: int, _frame: object) -> None:
+        for other in before:
+            signal.signal(other, signal.SIG_IGN)  # a second one must not stop the undoing
+        raise LabError(f"The run was stopped by the signal {signal.Signals(number).name}.")
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _run(host: Host, plan: Plan) -> None:
