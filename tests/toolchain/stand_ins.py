@@ -24,8 +24,8 @@ import zipfile
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "hosts"))
 
-import hosts  # noqa: E402
-import images  # noqa: E402
+import hosts
+import images
 
 CACHE = images.CACHE / "toolchain"
 HTTP = f"http://{hosts.GATEWAY}:8931"
@@ -42,8 +42,8 @@ PARTS = (
     "kernel/bpf/disasm.",
 )
 PARTS += ("scripts/bpf",)
-IPROUTE2 = "6.1.0"
-IPROUTE2_SHA256 = "5ce12a0fec6b212725ef218735941b2dab76244db7e72646a76021b0537b43ab"
+IPROUTE2 = ("iproute2", "6.1.0", "xz", "5ce12a0fec6b212725ef218735941b2dab76244db7e72646a76021b0537b43ab")
+LIBBPF = ("libbpf", "1.1.2", "gz", "b50ab60637fb713db78aa98e6ca911ddf13c0799d498a1f6ec03ebffc7dca588")
 GO = {
     "1.25.5": "5eea472c626eb8ea902c4cbad0edf2b3e09e80d03357f166867ea81e8e049c06",
     "1.26.6": "565537475730612936bf42edddff5d627133c108d9a01561f8033ed09dc0c2ff",
@@ -108,16 +108,29 @@ def pyroute2_index(version: str, digest: str) -> None:
     (folder / "index.html").write_text(f"<!DOCTYPE html>\n{links}", encoding="utf-8")
 
 
-def iproute2_archive() -> pathlib.Path:
-    """Debian's original archive of iproute2."""
-    path = CACHE / "www" / f"iproute2-{IPROUTE2}.tar.xz"
+def original(package: str, name: str, digest: str) -> pathlib.Path:
+    """An original archive out of Debian's pool."""
+    path = CACHE / "www" / name.replace("_", "-").replace(".orig", "")
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        url = f"{images.archive('debian')}/pool/main/i/iproute2/iproute2_{IPROUTE2}.orig.tar.xz"
+        initial = package[:4] if package.startswith("lib") else package[0]
+        url = f"{images.archive('debian')}/pool/main/{initial}/{package}/{name}"
         content = urllib.request.urlopen(url, timeout=120).read()
-        assert hashlib.sha256(content).hexdigest() == IPROUTE2_SHA256, f"{url} is not what it was"
+        assert hashlib.sha256(content).hexdigest() == digest, f"{url} is not what it was"
         path.write_bytes(content)
     return path
+
+
+def original_tree(package: str, version: str, suffix: str, digest: str) -> pathlib.Path:
+    """That archive, unpacked."""
+    tree = CACHE / f"{package}-{version}"
+    if not tree.exists():
+        archive = original(package, f"{package}_{version}.orig.tar.{suffix}", digest)
+        with tempfile.TemporaryDirectory(dir=CACHE) as name:
+            run("tar", "-xf", str(archive), "--no-same-owner", "-C", name)
+            (top,) = pathlib.Path(name).iterdir()
+            top.rename(tree)
+    return tree
 
 
 def kernel_tree(fleet: hosts.Run, host: str) -> pathlib.Path:
@@ -157,6 +170,45 @@ def repository(path: pathlib.Path, tree: pathlib.Path, tag: str) -> pathlib.Path
     for setting in ("uploadpack.allowFilter", "uploadpack.allowAnySHA1InWant", "daemon.uploadpack"):
         run("git", "config", setting, "true", cwd=path)
     return path
+
+
+def mirror(path: pathlib.Path, kernel: pathlib.Path, libbpf: pathlib.Path, url: str) -> None:
+    """bpftool's repository on its own: ``src``, ``include``, and libbpf's own repository as a submodule.
+
+    The sources are the kernel's; its Makefile is led to the places where this layout has things, and libbpf is built
+    by the Makefile of its own repository, as in the real one.
+    """
+    shutil.rmtree(path, ignore_errors=True)
+    shutil.copytree(kernel / "tools/bpf/bpftool", path / "src", symlinks=True)
+    shutil.copytree(kernel / "kernel", path / "src/kernel", symlinks=True)
+    shutil.copytree(kernel / "tools/include", path / "include", symlinks=True)
+    for part in ("build", "scripts"):
+        shutil.copytree(kernel / "tools" / part, path / "tools" / part, symlinks=True)
+    makefile = path / "src/Makefile"
+    text = makefile.read_text(encoding="utf-8")
+    for old, new in (
+        ("include ../../scripts", "include ../tools/scripts"),
+        ("srctree := $(patsubst %/,%,$(dir $(srctree)))\n", ""),
+        ("$(srctree)/tools/lib/bpf", "$(srctree)/libbpf/src"),
+        ("$(srctree)/kernel/bpf", "$(srctree)/src/kernel/bpf"),
+        ("$(srctree)/tools/include", "$(srctree)/include"),
+        (
+            "OUTPUT=$(LIBBPF_OUTPUT) \\\n\t\tDESTDIR=$(LIBBPF_DESTDIR:/=) prefix=",
+            "OBJDIR=$(LIBBPF_OUTPUT:/=) PREFIX=$(LIBBPF_DESTDIR:/=)",
+        ),
+        (
+            "OUTPUT=$(LIBBPF_BOOTSTRAP_OUTPUT) \\\n\t\tDESTDIR=$(LIBBPF_BOOTSTRAP_DESTDIR:/=) prefix=",
+            "OBJDIR=$(LIBBPF_BOOTSTRAP_OUTPUT:/=) PREFIX=$(LIBBPF_BOOTSTRAP_DESTDIR:/=)",
+        ),
+    ):
+        assert old in text, old
+        text = text.replace(old, new)
+    makefile.write_text(text, encoding="utf-8")
+    run(*GIT, "init", "-q", ".", cwd=path)
+    shutil.copytree(libbpf, path / "libbpf", symlinks=True)
+    (path / ".gitmodules").write_text(f'[submodule "libbpf"]\n\tpath = libbpf\n\turl = {url}\n', encoding="utf-8")
+    run("git", "add", "--all", "--force", cwd=path)
+    commit(path, "first", "v7.1.0")
 
 
 def commit(path: pathlib.Path, message: str, tag: str = "") -> str:

@@ -186,10 +186,7 @@ def parts_absent(host: Host, lab: Lab) -> list[Part]:
     values = [entry.value for key, entry in claims.items() if _is_program(key, entry)]
     pinned = {(value["folder"], value["object"]) for value in values}
     parts += [Part("programs", path, ProgramResource(folder, path, present=False)) for folder, path in sorted(pinned)]
-    parts += [
-        _strays(folder, folder)
-        for folder in sorted({lab.pin_path, *(folder for folder, _path in pinned)})
-    ]
+    parts += [_strays(folder, folder) for folder in sorted({lab.pin_path, *(folder for folder, _path in pinned)})]
     files = {key[len("file:") :]: entry for key, entry in claims.items() if key.startswith(f"file:{WORK_FOLDER}/")}
     parts += [
         Part("object", path, ObjectResource(path, None, present=False))

@@ -150,9 +150,7 @@ def leftovers(now: Chains, want: Chains) -> list[str]:
     return [name for name, chain in now.items() if chain.policy is not None and name not in want]
 
 
-def observe(
-    host: Host, netns: str, places: t.Iterable[Place], exact: bool = False
-) -> tuple[Tables, list[Place]]:
+def observe(host: Host, netns: str, places: t.Iterable[Place], exact: bool = False) -> tuple[Tables, list[Place]]:
     """The tables of ``places`` that exist in a namespace, and those that only ``nft`` can show. Writes nothing.
 
     iptables-nft-save shows every base chain of a table, made or not; ``exact`` leaves out those that are not there,
