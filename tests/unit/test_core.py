@@ -32,7 +32,7 @@ CELLS: Cells = {}
 
 @dataclass(frozen=True)
 class Put(Step):
-    """Put a number into a cell; 13 is refused, 7 cannot be taken back, 15 ends the process, numbers from 100 on go in groups."""
+    """Put a number into a cell; 13 is refused, 7 cannot be taken back, 15 ends the process, from 100 on in groups."""
 
     name: str
     value: int
