@@ -267,7 +267,7 @@ def test_what_is_refused_half_way_changes_nothing(lecture: Lab, objects: Objects
     lecture.sources = {**good, "xdp_count.c": unchecked}
     try:
         with pytest.raises(
-            LabError, match="verifier refused the program xdp_count .*compare its result with NULL"
+            LabError, match=r"verifier refused the program xdp_count .*compare its result with NULL"
         ) as caught:
             lecture.reset("count")
     finally:
@@ -304,6 +304,10 @@ def test_up_does_not_mind_what_a_student_did_by_hand_already(lecture: Lab, objec
     result = lecture.up("drop")
     assert result["failed"] == [] and os.listdir(PINS) == ["xdp_deny"]
     assert lecture.up("environment")["failed"] == []
+    attach(load(objects, "xdp_drop", "/sys/fs/bpf/by_hand/drop"))
+    assert "No program is attached" in lecture.verify()["failed"]
+    assert lecture.up("hello")["failed"] == []
+    assert lecture.up("environment")["failed"] == [], "the student's program came back"
     assert not os.path.exists(PINS)
     lecture.down()
 

@@ -9,6 +9,7 @@ import contextlib
 import typing as t
 from dataclasses import dataclass, field, replace
 
+from .._bpf.attaching import KeepForeign
 from .._bpf.folders import MakeFolder, Mount
 from .._bpf.loading import LoadPrograms
 from .._bpf.objects import ObjectState
@@ -67,6 +68,7 @@ class Pending:
     pins: set[str] = field(default_factory=set)  # put in place anew, ANY for pins that are not known yet
     kept: set[str] = field(default_factory=set)  # pins of programs that are not loaded anew
     interfaces: set[Ref] = field(default_factory=set)  # made anew
+    own: set[Ref] = field(default_factory=set)  # interfaces that the lab made
     hooks: set[Ref] = field(default_factory=set)  # interfaces whose tc filters are all removed
     strays: bool = False  # foreign pins are removed
 
@@ -128,6 +130,7 @@ class LabResource:
         if kind == "topology":
             plan = part.plan(state)
             pending.interfaces |= _remade(part.want, state, plan)
+            pending.own |= {interface.ref for interface in part.want.interfaces if interface.key in state.claimed}
         elif kind == "object" and part.present:
             plan = part.plan(self._with_written(state))
             if plan.steps:
@@ -149,6 +152,9 @@ class LabResource:
         elif kind == "attachment":
             remade = (part.netns, part.interface) in pending.interfaces
             plan = part.plan(state, part.present and pending.loads(part.program), remade)
+            if (part.netns, part.interface) in pending.own:
+                # What a student attached to the lab's own interface is replaced for good, not kept to come back.
+                plan = replace(plan, steps=tuple(step for step in plan.steps if not isinstance(step, KeepForeign)))
         elif kind == "filter":
             remade = (part.slot.netns, part.slot.interface) in pending.interfaces | pending.hooks
             plan = part.plan(state, part.present and pending.loads(part.program), part.present and remade)
