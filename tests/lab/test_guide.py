@@ -9,7 +9,7 @@ import pathlib
 import re
 
 import pytest
-from ansible_collections.ebpf.lab.plugins.module_utils._lab import schema
+from ansible_collections.ebpf.lab.plugins.module_utils._lab import specs
 from ansible_collections.ebpf.lab.tests.kernel.conftest import sh
 
 from .conftest import PINS, ROOT, Lab, bpftool
@@ -59,17 +59,17 @@ def test_the_guides_lab_runs_as_it_stands_there(guide: pathlib.Path) -> None:
 
 
 SPECS = {
-    "The file": schema.LAB,
-    "host_network": schema.HOST_NETWORK,
-    "objects": schema.OBJECT,
-    "A stage": schema.STAGE,
-    "programs": schema.PROGRAM,
-    "attachments": schema.ATTACHMENT,
-    "filters": schema.FILTER,
-    "maps": schema.MAP,
-    "refused": schema.REFUSED,
-    "traffic": schema.TRAFFIC,
-    "checks": schema.CHECK,
+    "The file": specs.LAB,
+    "host_network": specs.HOST_NETWORK,
+    "objects": specs.OBJECT,
+    "A stage": specs.STAGE,
+    "programs": specs.PROGRAM,
+    "attachments": specs.ATTACHMENT,
+    "filters": specs.FILTER,
+    "maps": specs.MAP,
+    "refused": specs.REFUSED,
+    "traffic": specs.TRAFFIC,
+    "checks": specs.CHECK,
 }
 
 
