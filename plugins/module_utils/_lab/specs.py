@@ -1,7 +1,7 @@
 # Copyright (c) 2026 the ebpf.lab authors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What may stand in each section of a lab file, as option specs in Ansible's own form; see docs/lab-files.md."""
+"""What may stand in each section of a lab file, as option specs in Ansible's form; docs/lab-files.md explains them."""
 
 from __future__ import annotations
 
