@@ -131,11 +131,11 @@ def servers(fleet: hosts.Run) -> t.Iterator[pathlib.Path]:
     stand_ins.pyroute2_index(*stand_ins.PYROUTE2)
     archives = [stand_ins.go_archive(version) for version in stand_ins.GO]
     repositories = stand_ins.CACHE / "git"
-    stand_ins.repository(repositories / "linux", stand_ins.kernel_tree(fleet, "d12"), "v6.1")
-    tree = stand_ins.CACHE / f"iproute2-{stand_ins.IPROUTE2}"
-    if not tree.exists():
-        stand_ins.run("tar", "-xf", str(stand_ins.iproute2_archive()), "--no-same-owner", "-C", str(stand_ins.CACHE))
-    stand_ins.repository(repositories / "iproute2", tree, "v6.1.0")
+    kernel = stand_ins.kernel_tree(fleet, "d12")
+    stand_ins.repository(repositories / "linux", kernel, "v6.1")
+    stand_ins.iproute2_repository(repositories / "iproute2")
+    libbpf = stand_ins.libbpf_repository(repositories / "libbpf", kernel)
+    stand_ins.mirror(repositories / "bpftool", kernel, libbpf, f"{stand_ins.GIT_URL}/libbpf")
     www = stand_ins.CACHE / "www"
     daemon = ["git", "daemon", "--export-all", "--reuseaddr", f"--base-path={repositories}", "--port=9418"]
     daemon.append(f"--listen={hosts.GATEWAY}")

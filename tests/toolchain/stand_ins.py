@@ -14,6 +14,7 @@ import io
 import json
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -172,6 +173,28 @@ def repository(path: pathlib.Path, tree: pathlib.Path, tag: str) -> pathlib.Path
     return path
 
 
+def iproute2_repository(path: pathlib.Path) -> None:
+    """v6.1.0 is the whole of it; v6.1.6 and v6.1.7 are ip alone, which is enough to see where things are placed."""
+    repository(path, original_tree(*IPROUTE2), "v6.1.0")
+    makefile = path / "Makefile"
+    text = makefile.read_text(encoding="utf-8")
+    text = re.sub(r"^SUBDIRS \+=.*$", "", text, flags=re.MULTILINE)
+    makefile.write_text(re.sub(r"^SUBDIRS=.*$", "SUBDIRS=lib ip", text, flags=re.MULTILINE), encoding="utf-8")
+    for number in ("6.1.6", "6.1.7"):
+        header = f'static const char version[] = "{number}";\n'
+        (path / "include" / "version.h").write_text(header, encoding="utf-8")
+        commit(path, number, f"v{number}")
+
+
+def libbpf_repository(path: pathlib.Path, kernel: pathlib.Path) -> pathlib.Path:
+    """libbpf's own repository, with the sources of that kernel, for bpftool and libbpf have to be of one age."""
+    repository(path, original_tree(*LIBBPF), "release")
+    for file in (kernel / "tools/lib/bpf").glob("*.[ch]"):
+        shutil.copy(file, path / "src")
+    commit(path, "the kernel's sources", "v1.1.0")
+    return path
+
+
 def mirror(path: pathlib.Path, kernel: pathlib.Path, libbpf: pathlib.Path, url: str) -> None:
     """bpftool's repository on its own: ``src``, ``include``, and libbpf's own repository as a submodule.
 
@@ -181,7 +204,8 @@ def mirror(path: pathlib.Path, kernel: pathlib.Path, libbpf: pathlib.Path, url: 
     shutil.rmtree(path, ignore_errors=True)
     shutil.copytree(kernel / "tools/bpf/bpftool", path / "src", symlinks=True)
     shutil.copytree(kernel / "kernel", path / "src/kernel", symlinks=True)
-    shutil.copytree(kernel / "tools/include", path / "include", symlinks=True)
+    # Without what belongs to each architecture, as in the real one: those headers are the system's there.
+    shutil.copytree(kernel / "tools/include", path / "include", symlinks=True, ignore=shutil.ignore_patterns("asm"))
     for part in ("build", "scripts"):
         shutil.copytree(kernel / "tools" / part, path / "tools" / part, symlinks=True)
     makefile = path / "src/Makefile"

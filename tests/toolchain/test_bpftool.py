@@ -73,22 +73,27 @@ def test_packages_on_every_release(play: t.Any, clean: t.Any) -> None:
     play("bpftool", bpftool_state="absent")
 
 
-def test_static_from_git_by_four_runs(clean: t.Any) -> None:
+def test_the_repository_on_its_own(clean: t.Any) -> None:
     host = clean("d12")
-    built = host.module.four_runs("bpftool", **FROM_GIT, version="v6.1")
-    assert built["binary"] == OURS and built["build"]["static"] and built["features"]["skeletons"]
-    assert built["libbpf_version"] and 1_000_000 < built["size"] < 3_000_000
+    given = {"source": "libbpf_mirror", "url": f"{stand_ins.GIT_URL}/bpftool", "version": "v7.1.0"}
+    built = host.module("bpftool", **given)
+    assert built["build"]["static"] and built["features"]["skeletons"] and "INTERP" not in headers(host)
+    assert built["libbpf_version"] == "1.1"
+    assert not host.module("bpftool", **given)["changed"]
+    use(host)
+
+
+def test_static_from_git_and_rebuilt_only_when_something_changed(clean: t.Any, servers: pathlib.Path) -> None:
+    host, tree = clean("d12"), servers / "linux"
+    stand_ins.run("git", "switch", "-q", "-C", "class", "v6.1", cwd=tree)
+    first = host.module.four_runs("bpftool", **FROM_GIT, version="class")
+    assert first["binary"] == OURS and first["build"]["static"] and first["features"]["skeletons"]
+    assert first["libbpf_version"] and 1_000_000 < first["size"] < 3_000_000
     said = headers(host)
     assert "INTERP" not in said and "NEEDED" not in said and ".symtab" not in said
     assert host.sh(f"stat -c '%U %a' {OURS}").stdout == "root 755\n"
     use(host)
 
-
-def test_rebuilt_only_when_something_changed(clean: t.Any, servers: pathlib.Path) -> None:
-    host, tree = clean("d12"), servers / "linux"
-    stand_ins.run("git", "switch", "-q", "-C", "class", "v6.1", cwd=tree)
-    first = host.module("bpftool", **FROM_GIT, version="class")
-    assert first["changed"]
     main = tree / "tools/bpf/bpftool/main.c"
     good = main.read_text(encoding="utf-8")
 

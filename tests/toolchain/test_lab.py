@@ -19,7 +19,7 @@ FROM_SOURCE = {
     "bpftool_version": "v6.1",
     "iproute2_source": "git",
     "iproute2_url": f"{stand_ins.GIT_URL}/iproute2",
-    "iproute2_version": "v6.1.0",
+    "iproute2_version": "v6.1.7",
     "golang_version": NEW,
     "golang_url": f"{stand_ins.HTTP}/go{{version}}.linux-{{arch}}.tar.gz",
 }
