@@ -27,8 +27,8 @@ from ansible_collections.ebpf.lab.plugins.plugin_utils.remote import execute
 COLLECTION = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 LABS = os.path.join(COLLECTION, "playbooks", "labs")
 SOURCES = os.path.join(COLLECTION, "files", "bpf")
-QUIET_SECONDS = 2.0  # a run that is over by then needs no progress lines, and pays nothing for them
-POLL_SECONDS = 1.0
+QUIET_SECONDS = 5.0  # a run that is over by then needs no progress lines, and pays nothing for them
+POLL_SECONDS = 2.0  # each look costs 0.15 s of CPU, most of it on the host: a third of a re-run
 
 # The C loader, where PyYAML has it, reads a lab file in a tenth of the time.
 SafeLoader: t.Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
