@@ -24,12 +24,13 @@ def outcome(host: str, result: t.Any) -> list[str]:
         where = _text(entry.get("interface")) + (f" in {_text(entry['netns'])}" if entry.get("netns") else "")
         rows.append([*(_text(entry.get(key)) for key in ("program", "id", "tag")), where, _text(entry.get("mode"))])
     lines += _table(rows)
-    rows = [["ping", "to", "loss", "round trip"]]
+    rows = [["traffic", "to", "loss", "round trip"]]
     for name, entry in _mapping(facts.get("traffic")).items():
         sent = _mapping(entry)
         trip = sent.get("rtt_avg")
         shown = f"{trip:.3f} ms" if isinstance(trip, (int, float)) else "none"
-        rows.append([_text(name), _text(sent.get("destination")), f"{_text(sent.get('loss'))} %", shown])
+        loss = "unknown" if sent.get("loss") is None else f"{_text(sent['loss'])} %"
+        rows.append([_text(name), _text(sent.get("destination")), loss, shown])
     lines += _table(rows)
     steps = [step for step in _sequence(result.get("steps")) if isinstance(step, str)]
     lines.append(f"  changed: {len(steps)} steps" if steps else "  changed: nothing")

@@ -76,7 +76,8 @@ def clean_bpffs():
     for name in os.listdir("/sys/fs/bpf"):
         if name not in ("progs.debug", "maps.debug"):
             path = pathlib.Path("/sys/fs/bpf") / name
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+            # tc makes links to folders here.
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
 
 @pytest.fixture

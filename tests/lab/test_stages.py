@@ -135,6 +135,27 @@ def counted() -> dict[int, int]:
     return {entry["key"]: entry["value"] for entry in dump(f"{PINS}/icmp_cnt")}
 
 
+def test_traffic_never_leaves_by_an_interface_of_somebody_else(lecture: Lab) -> None:
+    """While the lab is not up, the way to its addresses is the machine's own default route."""
+    lecture.down()
+    sh("ip", "link", "add", "other1", "type", "veth", "peer", "name", "other2")
+    try:
+        for name in ("other1", "other2"):
+            sh("sysctl", "-qw", f"net.ipv6.conf.{name}.disable_ipv6=1")
+            sh("ip", "link", "set", name, "up")
+        sh("ip", "addr", "add", "10.9.8.1/24", "dev", "other1")
+        sh("ip", "route", "add", "default", "via", "10.9.8.2")
+        sh("ip", "neigh", "add", "10.9.8.2", "lladdr", "02:00:00:00:00:09", "dev", "other1")
+        sent = pathlib.Path("/sys/class/net/other1/statistics/tx_packets")
+        before = sent.read_text(encoding="ascii")
+        found = lecture.verify("hello")["facts"]["traffic"]["out"]
+        assert found["sent"] == 0 and "other1, which is not the lab's" in found["why"]
+        assert lecture.up("hello", check=True)["facts"]["traffic"]["out"]["sent"] == 0
+        assert sent.read_text(encoding="ascii") == before
+    finally:
+        sh("ip", "link", "del", "other1")
+
+
 def test_down_leaves_nothing(lecture: Lab) -> None:
     lecture.down()
     sh("iptables", "-A", "FORWARD", "-s", "10.9.8.7", "-j", "DROP")

@@ -47,7 +47,7 @@ def gather(host: Host, lab: Lab, stage: Stage, traffic: bool, tables: list[t.Any
         from .refusals import refusals
 
         facts["refusals"] = refusals(host, lab, stage)
-    facts.update(measure(host, stage, pins, traffic))
+    facts.update(measure(host, stage, pins, {interface.ref for interface in lab.topology.interfaces}, traffic))
     runs = facts.pop("runs")
     facts["programs"] = [_program(pin, runs) for pin in pins.values() if isinstance(pin.what, ProgramInfo)]
     return facts

@@ -16,8 +16,10 @@ from .._bpf.pins import Pin
 from .._bpf.syscall import MapInfo, ProgramInfo
 from .._core.errors import LabError
 from .._core.host import Host
+from .._net.links import links, way_to
 from .._net.netns import in_netns
 from .._net.ping import ping
+from .._net.state import Ref
 from .schema import Stage
 
 MAP_ENTRIES = 256  # of each map: a check reads a few, and a student's map may hold millions
@@ -28,10 +30,11 @@ AT_ONCE = 8
 Facts = dict[str, t.Any]
 
 
-def measure(host: Host, stage: Stage, pins: t.Mapping[str, Pin], traffic: bool) -> Facts:
+def measure(host: Host, stage: Stage, pins: t.Mapping[str, Pin], refs: t.Collection[Ref], traffic: bool) -> Facts:
     """The facts ``traffic``, ``maps``, ``trace``, and ``runs``: each program's runs by its id.
 
-    Without ``traffic`` the maps are only listed.
+    ``refs`` are the lab's interfaces: traffic that would leave by another one is not sent. Without ``traffic`` the maps
+    are only listed.
     """
     maps = [pin for pin in pins.values() if isinstance(pin.what, MapInfo)]
     if not (traffic and stage.traffic):
@@ -39,18 +42,20 @@ def measure(host: Host, stage: Stage, pins: t.Mapping[str, Pin], traffic: bool) 
     before = {pin.path: _entries(pin) for pin in maps}
     with _kept(maps), contextlib.ExitStack() as stack:
         recording, reason = _recording(host, stack) if stage.trace else (None, "")
-        sent, runs = _watched(host, stage, pins)
+        sent, runs = _watched(host, stage, pins, refs)
         trace = [line.as_dict() for line in recording.lines(limit=TRACE_LINES)] if recording is not None else []
         after = {pin.path: _entries(pin) for pin in maps}
     found = [_map(pin, before[pin.path], after[pin.path]) for pin in maps]
     return {"traffic": sent, "maps": found, "trace": trace, "runs": runs, **({"trace_error": reason} if reason else {})}
 
 
-def _watched(host: Host, stage: Stage, pins: t.Mapping[str, Pin]) -> tuple[Facts, dict[int, t.Any]]:
+def _watched(
+    host: Host, stage: Stage, pins: t.Mapping[str, Pin], refs: t.Collection[Ref]
+) -> tuple[Facts, dict[int, t.Any]]:
     """Send the traffic; also the pinned programs' runs meanwhile, where the kernel counts them."""
     programs = [pin.what.id for pin in pins.values() if isinstance(pin.what, ProgramInfo)]
     if not programs:
-        return _send(host, stage), {}
+        return _send(host, stage, refs), {}
     from .._bpf.statistics import measure as measured
 
     with contextlib.ExitStack() as stack:
@@ -58,7 +63,7 @@ def _watched(host: Host, stage: Stage, pins: t.Mapping[str, Pin]) -> tuple[Facts
             counted: t.Any = stack.enter_context(measured(programs))
         except LabError:
             counted = None
-        sent = _send(host, stage)
+        sent = _send(host, stage, refs)
     return sent, counted.runs if counted is not None else {}
 
 
@@ -72,12 +77,16 @@ def _recording(host: Host, stack: contextlib.ExitStack) -> tuple[t.Any, str]:
         return None, str(error)
 
 
-def _send(host: Host, stage: Stage) -> Facts:
+def _send(host: Host, stage: Stage, refs: t.Collection[Ref]) -> Facts:
     """What came of each entry of the stage's traffic, by its name. They start together: a ping is mostly waiting."""
+
+    stray = {entry["name"]: _leaves_the_lab(host, entry, refs) for entry in stage.traffic}
 
     def one(entry: t.Mapping[str, t.Any]) -> Facts:
         where = {"destination": entry["to"], "netns": entry["netns"]}
         try:
+            if stray[entry["name"]]:
+                raise LabError(stray[entry["name"]])
             if entry["kind"] == "udp":
                 return {**where, **_send_udp(entry)}
             options = {name: entry[name] for name in ("count", "interval", "timeout", "source")}
@@ -89,6 +98,19 @@ def _send(host: Host, stage: Stage) -> Facts:
 
     with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
         return dict(zip((entry["name"] for entry in stage.traffic), pool.map(one, stage.traffic)))
+
+
+def _leaves_the_lab(host: Host, entry: t.Mapping[str, t.Any], refs: t.Collection[Ref]) -> str:
+    """Why an entry must not be sent: while the lab is not up, its packets would go to somebody else's network."""
+    netns, to = entry["netns"], entry["to"]
+    try:
+        names = {link.index: name for name, link in links(host.netlink(netns)).items()}
+        name = names.get(way_to(host.netlink(netns), to), "")
+    except LabError as error:
+        return f"there is no way to {to}: {error.message}"
+    if name == "lo" or (netns, name) in refs:
+        return ""
+    return f"{to} would be reached by {name or 'another interface'}, which is not the lab's, so nothing was sent."
 
 
 def _send_udp(entry: t.Mapping[str, t.Any]) -> Facts:

@@ -171,6 +171,15 @@ def routes(netlink: Netlink) -> list[RouteSeen]:
     return found
 
 
+def way_to(netlink: Netlink, address: str) -> int:
+    """The index of the link that a packet to ``address`` would leave by. Raises KernelRefused when there is no way."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    raw = socket.inet_pton(family, address)
+    request = struct.pack("=BBBBBBBBI", family, 8 * len(raw), 0, 0, 0, 0, 0, 0, 0)
+    answer = netlink.get(RTM_GETROUTE, request + struct.pack("=HH", 4 + len(raw), RTA_DST) + raw)
+    return _number(dict(attributes(answer or b"", 12)).get(RTA_OIF, b""))
+
+
 def neighbours(netlink: Netlink) -> list[tuple[int, str, str]]:
     """The permanent neighbour entries: link index, address, MAC."""
     found = []
