@@ -112,8 +112,14 @@ def names() -> list[str]:
 
 def folder_is_mount() -> bool:
     """Whether /run/netns is a mount point, as the first ``ip netns add`` of a boot makes it."""
+    try:
+        device = os.stat(FOLDER).st_dev
+    except FileNotFoundError:
+        return False
+    # A mount that another one above it hides is still listed: its device tells it from what is to be seen there.
+    number = f"{os.major(device)}:{os.minor(device)}"
     with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
-        return any(line.split(" ", 5)[4] == FOLDER for line in file)
+        return any(line.split(" ", 5)[2:5:2] == [number, FOLDER] for line in file)
 
 
 def make_folder() -> None:
