@@ -83,6 +83,14 @@ def read_sources(lab: Lab) -> dict[str, str]:
     return found
 
 
+def labs_beside(action: ActionBase) -> list[str]:
+    """Where a task's lab file is looked for: beside its playbook, then where Ansible was started."""
+    folders = [action._loader.get_basedir(), os.getcwd()]
+    if action._task.get_path():
+        folders.insert(0, os.path.dirname(action._task.get_path().rpartition(":")[0]))
+    return folders
+
+
 class ActionModule(ActionBase):
     """One task a host: see the module's documentation."""
 
@@ -98,10 +106,7 @@ class ActionModule(ActionBase):
         name = str(options.get("lab") or "")
         quiet, prove = (boolean(options.get(name, False)) for name in ("quiet", "prove"))
         try:
-            folders = [self._loader.get_basedir(), os.getcwd()]
-            if self._task.get_path():
-                folders.insert(0, os.path.dirname(self._task.get_path().rpartition(":")[0]))
-            content, lab = read_lab(find_lab(name, folders))
+            content, lab = read_lab(find_lab(name, labs_beside(self)))
             sources = read_sources(lab)
             every = options.get("stage") == EVERY_STAGE and options.get("state") == "verified"
             stages = lab.stages if every else [lab.stage(str(options.get("stage") or ""))]

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import textwrap
 import typing as t
 
@@ -12,6 +13,8 @@ from ansible import constants
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
+from ansible_collections.ebpf.lab.plugins.action.lab import find_lab, labs_beside, read_lab
+from ansible_collections.ebpf.lab.plugins.module_utils._core.errors import LabError
 from ansible_collections.ebpf.lab.plugins.plugin_utils.plain import visible
 from ansible_collections.ebpf.lab.plugins.plugin_utils.remote import execute
 
@@ -32,7 +35,15 @@ class ActionModule(ActionBase):
         """Look, show, judge."""
         task_vars = task_vars or {}
         result = super().run(tmp, task_vars)
-        result.update(execute(self, "ebpf.lab.preflight_info", {}, task_vars))
+        arguments: dict[str, t.Any] = {"force": boolean(self._task.args.get("force", False))}
+        name = str(self._task.args.get("lab") or "")
+        if name:
+            try:
+                content, lab = read_lab(find_lab(name, labs_beside(self)))
+            except LabError as error:
+                return {**result, "failed": True, "msg": str(error)}
+            arguments.update(lab=name, content=content, file=os.path.basename(lab.file))
+        result.update(execute(self, "ebpf.lab.preflight_info", arguments, task_vars))
         if result.get("failed") or result.get("unreachable"):
             return result
         if boolean(self._task.args.get("show", False)):

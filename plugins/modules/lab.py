@@ -46,6 +46,12 @@ options:
       - Without O(stage), the stage that the host is at counts.
     type: bool
     default: false
+  force:
+    description:
+      - Whether the lab's network may take over what the host is reached by.
+      - Without it, a lab on the subnet of the SSH session or of the default route is refused before the first change.
+    type: bool
+    default: false
   traffic:
     description: Whether the stage's traffic is sent before the facts are gathered.
     type: bool
@@ -182,6 +188,7 @@ def main() -> None:
             "stage": {"type": "str", "default": ""},
             "state": {"type": "str", "choices": ["present", "verified", "absent"], "default": "present"},
             "exclusive": {"type": "bool", "default": False},
+            "force": {"type": "bool", "default": False},
             "traffic": {"type": "bool", "default": True},
             "report_missing": {"type": "bool", "default": False},
             "prove": {"type": "bool", "default": False},

@@ -25,6 +25,23 @@ attributes:
     description: There is no change to show.
     support: none
 options:
+  lab:
+    description:
+      - The name of a lab of this collection, or the path of a lab file, as of M(ebpf.lab.lab).
+      - With it, the findings say whether the lab's network would take over what the host is reached by.
+    type: str
+    default: ""
+  force:
+    description: Whether that is a warning only, because it is meant.
+    type: bool
+    default: false
+  content:
+    description: The lab file's content. Set by the action plugin.
+    type: dict
+  file:
+    description: The lab file's name, for messages. Set by the action plugin.
+    type: str
+    default: lab
   show:
     description: Whether to show the findings in the terminal.
     type: bool
@@ -42,6 +59,7 @@ EXAMPLES = r"""
 - name: Can these hosts run the lab?
   become: true
   ebpf.lab.preflight_info:
+    lab: lecture2
     show: true
     fail: true
 """
@@ -93,11 +111,14 @@ from ansible_collections.ebpf.lab.plugins.module_utils._core.converge import run
 from ansible_collections.ebpf.lab.plugins.module_utils._core.host import Host
 from ansible_collections.ebpf.lab.plugins.module_utils._lab import preflight
 from ansible_collections.ebpf.lab.plugins.module_utils._lab.machine import look
+from ansible_collections.ebpf.lab.plugins.module_utils._lab.schema import parse
+from ansible_collections.ebpf.lab.plugins.module_utils._net.state import Want
 
 
 def gather(host: Host, params: dict[str, t.Any]) -> dict[str, t.Any]:
     """The findings as plain values."""
-    findings = preflight.judge(look(host))
+    want = parse(params["content"], params["file"]).topology if params["content"] else Want()
+    findings = preflight.judge(look(host, want), params["force"])
     return {
         "findings": [asdict(finding) for finding in findings],
         "ready": all(finding.level != "problem" for finding in findings),
@@ -107,7 +128,14 @@ def gather(host: Host, params: dict[str, t.Any]) -> dict[str, t.Any]:
 
 def main() -> None:
     run_info_module(
-        {"show": {"type": "bool", "default": False}, "fail": {"type": "bool", "default": False}},
+        {
+            "lab": {"type": "str", "default": ""},
+            "force": {"type": "bool", "default": False},
+            "content": {"type": "dict"},
+            "file": {"type": "str", "default": "lab"},
+            "show": {"type": "bool", "default": False},
+            "fail": {"type": "bool", "default": False},
+        },
         gather,
     )
 

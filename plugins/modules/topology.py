@@ -141,7 +141,10 @@ options:
     choices: [present, absent]
     default: present
   force:
-    description: Whether O(state=absent) also removes what bears these names and was there before.
+    description:
+      - Whether O(state=absent) also removes what bears these names and was there before.
+      - With O(state=present), whether addresses and routes may take over what this host is reached by, which is the SSH
+        session and the default route. Without it, that is refused.
     type: bool
     default: false
 seealso:

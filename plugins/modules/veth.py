@@ -92,6 +92,12 @@ options:
     description: The other end. Required while O(state=present).
     type: dict
     suboptions: *interface
+  force:
+    description:
+      - Whether addresses and routes may take over what this host is reached by, the SSH session and the default route.
+      - Without it, that is refused.
+    type: bool
+    default: false
   state:
     description:
       - V(absent) deletes the pair, whoever made it.
@@ -165,12 +171,13 @@ from ansible_collections.ebpf.lab.plugins.module_utils._net.topology import (
 
 def desired(params: dict[str, t.Any]) -> TopologyResource:
     """The pair alone, as a topology."""
-    return TopologyResource(one_veth(params, params["state"] == "present"))
+    return TopologyResource(one_veth(params, params["state"] == "present", params["force"]))
 
 
 def main() -> None:
     state = {"type": "str", "choices": ["present", "absent"], "default": "present"}
-    run_module({**veth_options(), "state": state}, desired, required_if=[("state", "present", ["peer"])])
+    options = {**veth_options(), "state": state, "force": {"type": "bool", "default": False}}
+    run_module(options, desired, required_if=[("state", "present", ["peer"])])
 
 
 if __name__ == "__main__":

@@ -18,13 +18,13 @@ from .._core.host import Host
 from .._core.plan import Forget, Plan, Step
 from .._net import netns as namespaces
 from .._net.links import links
+from .._net.management import is_own_netns, lifelines
 from .._net.names import interface_name, netns_name
 from . import syscall
 from .attaching import Attach, Detach, KeepForeign, Restore, find_program, slot, wrong_type
 from .folders import check_pin_path
 from .pins import kept_path
 from .syscall import ProgramInfo
-from .xdp import is_own_netns, lifelines
 
 DISPATCHER = "xdp_dispatcher"
 

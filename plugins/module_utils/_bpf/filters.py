@@ -19,12 +19,12 @@ from .._core.plan import Forget, Plan, Step
 from .._net import netns as namespaces
 from .._net import tc
 from .._net.links import links
+from .._net.management import is_own_netns, lifelines
 from .._net.names import interface_name, netns_name
 from .attaching import find_program
 from .filtering import TYPE, AttachFilter, DetachFilter, MakeClsact, Slot, SweepClsact, qdisc_key, wrong_type
 from .folders import check_pin_path
 from .syscall import ProgramInfo, program_by_id
-from .xdp import is_own_netns, lifelines
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 the ebpf.lab authors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Set the XDP program of an interface over netlink, and tell which interfaces must not be touched.
+"""Set the XDP program of an interface over netlink.
 
 Netlink rather than bpf_link: a link goes with the process or pin that holds it, and this is what the lecture shows by
 ``ip link`` and ``bpftool net``. Attributes and flags: the kernel's include/uapi/linux/if_link.h.
@@ -9,15 +9,12 @@ Netlink rather than bpf_link: a link goes with the process or pin that holds it,
 
 from __future__ import annotations
 
-import os
 import struct
 import typing as t
 
 from .._core.errors import KernelRefused
-from .._core.host import Host
-from .._net.links import Link, addresses, links, routes
+from .._net.links import Link
 from .._net.netlink import HEADER, Netlink
-from .._net.netns import path_of
 
 RTM_SETLINK = 19
 IFLA_XDP = 43
@@ -72,61 +69,3 @@ def set_program(netlink: Netlink, link: Link, handle: int, mode: str, expected: 
         if not fix and answer.error in (95, 524):  # EOPNOTSUPP, ENOTSUPP
             fix = "This driver has no XDP in this mode: use mode generic or auto."
         raise KernelRefused(doing, answer.error, answer.said, fix)
-
-
-def is_own_netns(netns: str) -> bool:
-    """Whether ``netns`` is the namespace that this process runs in."""
-    try:
-        return not netns or os.stat(path_of(netns)).st_ino == os.stat("/proc/self/ns/net").st_ino
-    except OSError:
-        return False
-
-
-def ssh_connection() -> t.Optional[tuple[str, str]]:
-    """The addresses of the SSH session that this process was started by: the client's and ours; None without one.
-
-    sudo takes SSH_CONNECTION out of the environment, so the processes above are asked for theirs.
-    """
-    pid = os.getpid()
-    while pid > 1:
-        try:
-            with open(f"/proc/{pid}/environ", "rb") as file:
-                for entry in file.read().split(b"\0"):
-                    if entry.startswith(b"SSH_CONNECTION="):
-                        words = entry.partition(b"=")[2].decode(errors="replace").split()
-                        if len(words) == 4:
-                            return words[0], words[2]
-            with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as stat:
-                pid = int(stat.read().rpartition(")")[2].split()[1])
-        except (OSError, ValueError, IndexError):
-            return None
-    return None
-
-
-def lifelines(host: Host) -> dict[str, str]:
-    """The interfaces of our own namespace by which this host is reached, each with what it carries."""
-    netlink = host.netlink("")
-    seen = links(netlink)
-    by_index = {link.index: name for name, link in seen.items()}
-    found: dict[str, str] = {}
-    for route in routes(netlink):
-        if route.to in ("0.0.0.0/0", "::/0") and route.index in by_index:
-            found[by_index[route.index]] = "the default route"
-    session = ssh_connection()
-    if session is not None:
-        for address in addresses(netlink):
-            if address.text.partition("/")[0] == session[1].partition("%")[0] and address.index in by_index:
-                found[by_index[address.index]] = "the SSH session"
-    # A program on a bridge's port or a VLAN's parent sees the same packets.
-    upper = list(found)
-    while upper:
-        name = upper.pop()
-        link = seen[name]
-        lower = [other.name for other in seen.values() if other.master == link.index]
-        if link.kind in ("vlan", "macvlan", "ipvlan") and link.peer_nsid is None and link.peer_index in by_index:
-            lower.append(by_index[link.peer_index])
-        for below in lower:
-            if below not in found:
-                found[below] = found[name]
-                upper.append(below)
-    return found

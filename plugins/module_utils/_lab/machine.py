@@ -16,10 +16,14 @@ import shutil
 import typing as t
 from dataclasses import dataclass, field
 
-from .._bpf import inventory, xdp
+from .._bpf import inventory
 from .._core.errors import LabError
 from .._core.host import Host
 from .._net.iptables import BACKENDS, FAMILIES, Place, observe
+from .._net.management import lifelines as lifelines_of
+from .._net.management import takeovers
+from .._net.observe import observe as observe_network
+from .._net.state import Want
 
 # Who makes rules or manages links: their processes, by the 15 characters that the kernel keeps of a name.
 MANAGERS = ("dockerd", "libvirtd", "firewalld", "NetworkManager", "systemd-networkd", "kubelet", "bpfman")
@@ -53,10 +57,11 @@ class Machine:
     nm_leaves_veth: bool = True
     networkd_takes: tuple[str, ...] = ()  # .network files that match veth1
     lifelines: t.Mapping[str, str] = field(default_factory=dict)  # interface: what it carries
+    takeovers: tuple[str, ...] = ()  # what the lab's network would take over of them, a sentence each
 
 
-def look(host: Host) -> Machine:
-    """See the machine. Never raises for what it finds there."""
+def look(host: Host, want: Want = Want()) -> Machine:  # noqa: B008 - it is frozen
+    """See the machine, and whether the network ``want`` would fit. Never raises for what it finds there."""
     bpf_error = ""
     try:
         next(iter(inventory.programs()), None)
@@ -64,10 +69,12 @@ def look(host: Host) -> Machine:
         bpf_error = str(error)
     xdp_found: list[dict[str, t.Any]] = []
     lifelines: dict[str, str] = {}
+    taken: list[str] = []
     xdp_error = ""
     try:
         xdp_found = inventory.attachments(host)
-        lifelines = xdp.lifelines(host)
+        lifelines = lifelines_of(host)
+        taken = takeovers(want, observe_network(host, want))
     except (LabError, OSError) as error:
         xdp_error = str(error)
     chains, dropping, rules_error = _rules(host)
@@ -93,6 +100,7 @@ def look(host: Host) -> Machine:
         nm_leaves_veth=nm_leaves_veth(NM_RULES),
         networkd_takes=networkd_takes(NETWORKD, "veth1"),
         lifelines=lifelines,
+        takeovers=tuple(taken),
     )
 
 

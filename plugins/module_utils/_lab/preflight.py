@@ -9,6 +9,7 @@ import re
 import typing as t
 from dataclasses import dataclass
 
+from .._net.management import CURE
 from .machine import Machine
 
 MEGABYTE = 1 << 20
@@ -39,9 +40,17 @@ class Finding:
     cure: str = ""
 
 
-def judge(machine: Machine) -> list[Finding]:
-    """All findings, problems first, each group in the order in which a lab would meet it."""
+def judge(machine: Machine, force: bool = False) -> list[Finding]:
+    """All findings, problems first, each group in the order in which a lab would meet it.
+
+    ``force``: the lab may take over what the machine is reached by.
+    """
+    taken = [
+        Finding("subnet", "warning" if force else "problem", text, "Whoever is connected would be cut off.", CURE)
+        for text in machine.takeovers
+    ]
     found = [
+        *taken,
         *_kernel(machine),
         *_filesystems(machine),
         *_room(machine),

@@ -16,10 +16,11 @@ from .._bpf.objects import ObjectState
 from .._bpf.pins import Pin
 from .._bpf.programs import ProgramResource, ProgramState
 from .._core.converge import Resource
-from .._core.errors import BadInput, Refused, ToolMissing
+from .._core.errors import BadInput, LabError, Refused, ToolMissing
 from .._core.host import Host
 from .._core.plan import Note, Plan, Step
 from .._net.state import Now, Ref, Want
+from .._net.topology import TopologyResource
 from .facts import gather
 from .parts import Part, Parts, iptables, parts_absent
 from .schema import Lab, Stage, parse
@@ -81,7 +82,8 @@ class Pending:
 class LabResource:
     """A lab at a stage, or (``stage`` None) not there at all. ``exclusive``: with nothing else in what is the lab's.
 
-    ``here``: the stage that the host is at counts, when it is at one.
+    ``here``: the stage that the host is at counts, when it is at one. ``force``: also where the lab's network takes
+    over what the host is reached by.
     """
 
     lab: Lab
@@ -90,6 +92,7 @@ class LabResource:
     traffic: bool = True
     exclusive: bool = False
     here: bool = False
+    force: bool = False
 
     def observe(self, host: Host) -> LabNow:
         """Observe every part. Raises Refused while another lab is up, LabError when tools are missing."""
@@ -104,8 +107,15 @@ class LabResource:
                     f"The lab {others[0]} is up on this host, and a host holds one lab at a time.",
                     f"Take it down first: ansible-playbook ebpf.lab.teardown --extra-vars lab={others[0]}.",
                 )
-            need_tools(host, self.lab, stage)
-            parts = Parts(host, self.lab, stage, self.sources, self.exclusive).all()
+            lab = replace(self.lab, topology=replace(self.lab.topology, force=self.force))
+            try:
+                need_tools(host, lab, stage)
+            except LabError:
+                # What is refused in any case is refused before somebody installs the tools for it.
+                network = TopologyResource(lab.topology)
+                network.plan(network.observe(host))
+                raise
+            parts = Parts(host, lab, stage, self.sources, self.exclusive).all()
         return LabNow(tuple((part, part.resource.observe(host)) for part in parts), stages)
 
     def _stage(self, stages: t.Mapping[str, str]) -> t.Optional[Stage]:
@@ -273,4 +283,5 @@ def desired(params: t.Mapping[str, t.Any]) -> Resource[t.Any]:
         traffic=params["traffic"],
         exclusive=exclusive,
         here=exclusive and not params["stage"],
+        force=bool(params.get("force")),
     )

@@ -9,12 +9,14 @@ include/uapi/linux/{if_link,if_addr,rtnetlink,neighbour,net_namespace}.h.
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import struct
 import typing as t
 from dataclasses import dataclass
 
+from .._core.errors import KernelRefused
 from .netlink import Netlink, attributes
 from .netns import path_of
 
@@ -27,8 +29,10 @@ XDP_MODES = {1: "native", 2: "generic", 3: "offload", 4: "multiple"}
 RTEXT_FILTER_SKIP_STATS = 8
 IFF_UP = 1
 IFA_ADDRESS, IFA_LOCAL, IFA_FLAGS, IFA_F_SECONDARY, IFA_F_TENTATIVE = 1, 2, 8, 0x01, 0x40
-RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PRIORITY, RTA_PREFSRC, RTA_TABLE, RTA_VIA = 1, 4, 5, 6, 7, 15, 18
+RTA_DST, RTA_SRC, RTA_OIF, RTA_GATEWAY, RTA_PRIORITY, RTA_PREFSRC, RTA_MULTIPATH = 1, 2, 4, 5, 6, 7, 9
+RTA_TABLE, RTA_VIA = 15, 18
 RT_TABLE_MAIN, RTN_UNICAST, RTPROT_KERNEL, RTPROT_RA, RTM_F_CLONED = 254, 1, 2, 9, 0x200
+RTM_F_LOOKUP_TABLE, RTM_F_FIB_MATCH = 0x1000, 0x2000
 NDA_DST, NDA_LLADDR, NUD_PERMANENT = 1, 2, 0x80
 
 
@@ -142,42 +146,101 @@ class RouteSeen:
     source: str
 
 
-def routes(netlink: Netlink) -> list[RouteSeen]:
-    """The main table's unicast routes of both families; ``kernel`` marks those that follow from addresses."""
+def routes(netlink: Netlink, multipath: bool = False) -> list[RouteSeen]:
+    """The main table's unicast routes of both families; ``kernel`` marks those that follow from addresses.
+
+    ``multipath``: those with several next hops are among them too, once for each.
+    """
     found = []
     for body in netlink.dump(RTM_GETROUTE, struct.pack("=BBBBBBBBI", 0, 0, 0, 0, 0, 0, 0, 0, 0)):
         family, bits, _src, _tos, table, protocol, _scope, kind, flags = struct.unpack_from("=BBBBBBBBI", body)
         if family not in (socket.AF_INET, socket.AF_INET6) or kind != RTN_UNICAST or flags & RTM_F_CLONED:
             continue
         values = dict(attributes(body, 12))
-        if (_number(values[RTA_TABLE]) if RTA_TABLE in values else table) != RT_TABLE_MAIN or RTA_OIF not in values:
+        if (_number(values[RTA_TABLE]) if RTA_TABLE in values else table) != RT_TABLE_MAIN:
             continue
         any_address = bytes(4 if family == socket.AF_INET else 16)
-        via = socket.inet_ntop(family, values[RTA_GATEWAY]) if RTA_GATEWAY in values else ""
-        if RTA_VIA in values:  # a next hop of the other family
-            other = struct.unpack_from("=H", values[RTA_VIA])[0]
-            via = socket.inet_ntop(other, values[RTA_VIA][2:])
-        found.append(
-            RouteSeen(
-                index=_number(values[RTA_OIF]),
-                to=f"{socket.inet_ntop(family, values.get(RTA_DST, any_address))}/{bits}",
-                via=via,
-                metric=_number(values.get(RTA_PRIORITY, b"")),
-                kernel=protocol in (RTPROT_KERNEL, RTPROT_RA),
-                protocol=protocol,
-                source=socket.inet_ntop(family, values[RTA_PREFSRC]) if RTA_PREFSRC in values else "",
+        hops = [(_number(values[RTA_OIF]), values)] if RTA_OIF in values else []
+        if multipath and RTA_MULTIPATH in values:
+            hops = list(_hops(values[RTA_MULTIPATH]))
+        for index, hop in hops:
+            found.append(
+                RouteSeen(
+                    index=index,
+                    to=f"{socket.inet_ntop(family, values.get(RTA_DST, any_address))}/{bits}",
+                    via=_gateway(family, hop),
+                    metric=_number(values.get(RTA_PRIORITY, b"")),
+                    kernel=protocol in (RTPROT_KERNEL, RTPROT_RA),
+                    protocol=protocol,
+                    source=socket.inet_ntop(family, values[RTA_PREFSRC]) if RTA_PREFSRC in values else "",
+                )
             )
-        )
     return found
+
+
+def _gateway(family: int, values: t.Mapping[int, bytes]) -> str:
+    if RTA_VIA in values:  # a next hop of the other family
+        return socket.inet_ntop(struct.unpack_from("=H", values[RTA_VIA])[0], values[RTA_VIA][2:])
+    return socket.inet_ntop(family, values[RTA_GATEWAY]) if RTA_GATEWAY in values else ""
+
+
+def _hops(body: bytes) -> t.Iterator[tuple[int, dict[int, bytes]]]:
+    """Index and attributes of each next hop (struct rtnexthop in rtnetlink(7))."""
+    offset = 0
+    while offset + 8 <= len(body):
+        length, _flags, _weight, index = struct.unpack_from("=HBBi", body, offset)
+        if length < 8:
+            return
+        yield index, dict(attributes(body[offset : offset + length], 8))
+        offset += (length + 3) & ~3
+
+
+@dataclass(frozen=True)
+class Way:
+    """How packets to an address leave: the link, the gateway ("" for none), and the route that says so."""
+
+    index: int
+    via: str = ""
+    prefix: int = 0
+    metric: int = 0
+    main: bool = True
+
+
+def way(netlink: Netlink, address: str, source: str = "") -> t.Optional[Way]:
+    """The way of a packet to ``address``; None for our own addresses. Raises KernelRefused when there is no way."""
+    family, taken = _lookup(netlink, address, source, 0)
+    kind, found = taken[7], dict(attributes(taken, 12))
+    if kind != RTN_UNICAST or RTA_OIF not in found:
+        return None
+    _family, route = _lookup(netlink, address, source, RTM_F_LOOKUP_TABLE | RTM_F_FIB_MATCH)
+    values = dict(attributes(route, 12))
+    return Way(
+        index=_number(found[RTA_OIF]),
+        via=_gateway(family, found),
+        prefix=route[1],
+        metric=_number(values.get(RTA_PRIORITY, b"")),
+        main=(_number(values[RTA_TABLE]) if RTA_TABLE in values else route[4]) == RT_TABLE_MAIN,
+    )
 
 
 def way_to(netlink: Netlink, address: str) -> int:
     """The index of the link that a packet to ``address`` would leave by. Raises KernelRefused when there is no way."""
+    _family, answer = _lookup(netlink, address, "", 0)
+    return _number(dict(attributes(answer, 12)).get(RTA_OIF, b""))
+
+
+def _lookup(netlink: Netlink, address: str, source: str, flags: int) -> tuple[int, bytes]:
+    """The address family, and the kernel's answer to the question for a route."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    raw = socket.inet_pton(family, address)
-    request = struct.pack("=BBBBBBBBI", family, 8 * len(raw), 0, 0, 0, 0, 0, 0, 0)
-    answer = netlink.get(RTM_GETROUTE, request + struct.pack("=HH", 4 + len(raw), RTA_DST) + raw)
-    return _number(dict(attributes(answer or b"", 12)).get(RTA_OIF, b""))
+    asked = [(RTA_DST, socket.inet_pton(family, address))]
+    asked += [(RTA_SRC, socket.inet_pton(family, source))] if source else []
+    bits = 8 * len(asked[0][1])
+    request = struct.pack("=BBBBBBBBI", family, bits, bits if source else 0, 0, 0, 0, 0, 0, flags)
+    request += b"".join(struct.pack("=HH", 4 + len(raw), kind) + raw for kind, raw in asked)
+    answer = netlink.get(RTM_GETROUTE, request)
+    if answer is None:
+        raise KernelRefused("ask for a route", errno.ENOENT)
+    return family, answer
 
 
 def neighbours(netlink: Netlink) -> list[tuple[int, str, str]]:

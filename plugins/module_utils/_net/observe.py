@@ -14,7 +14,19 @@ from .._core.host import Host
 from .._core.journal import Entry
 from . import netns
 from .links import Link, addresses, links, namespace_id, neighbours, routes
-from .state import Interface, Now, Ref, Route, Want, from_saved, interface_of, interface_sysctl_of, sysctl_key
+from .management import is_own_netns, reach
+from .state import (
+    Interface,
+    Now,
+    Ref,
+    Route,
+    Want,
+    from_saved,
+    interface_of,
+    interface_sysctl_of,
+    satisfies,
+    sysctl_key,
+)
 
 SYSCTL = "/proc/sys/net"
 
@@ -37,6 +49,8 @@ def observe(host: Host, want: Want) -> Now:
     for name, seen in all_links.items():
         paths = {path for path, _value in saved_sysctls.get(name, frozenset())}
         interfaces.update(_interfaces(host, name, seen, wanted_in[name], all_links, paths))
+    own = frozenset(name for name in ("", *named) if is_own_netns(name) and kinds.get(name) != "own")
+    adds = want.present and not want.force and any(_adds(interface, interfaces, own) for interface in want.interfaces)
     return Now(
         namespaces=kinds,
         loopback=frozenset(name for name, seen in all_links.items() if "lo" in seen and seen["lo"].up),
@@ -55,6 +69,21 @@ def observe(host: Host, want: Want) -> Now:
         saved_sysctls=saved_sysctls,
         folder=netns.folder_is_mount(),
         others=frozenset(os.listdir(netns.FOLDER)) - set(named) if os.path.isdir(netns.FOLDER) else frozenset(),
+        own=own,
+        lifelines=reach(host, all_links.get("")) if adds else (),
+    )
+
+
+def _adds(wanted: Interface, seen: t.Mapping[Ref, Interface], own: t.Collection[str]) -> bool:
+    """Whether an interface would bring an address or a route into our own namespace that is not there."""
+    there = seen.get(wanted.ref)
+    if wanted.netns not in own or not (wanted.addresses or wanted.routes):
+        return False
+    return (
+        there is None
+        or not there.up
+        or not wanted.addresses <= there.addresses
+        or not all(any(satisfies(route, one) for route in there.routes) for one in wanted.routes)
     )
 
 

@@ -17,7 +17,8 @@ from dataclasses import replace
 
 from .._core.errors import Refused
 from .._core.plan import Forget, Plan, Step
-from .state import Interface, Now, Ref, Route, Want, interface_of, link_key, sysctl_key
+from .management import refuse_takeovers
+from .state import Interface, Now, Ref, Route, Want, interface_of, link_key, satisfies, sysctl_key
 from .steps import (
     FOLDER_KEY,
     CreateLink,
@@ -39,13 +40,8 @@ IPV6_MTU = 1280  # bytes; RFC 8200, section 5
 
 
 def plan(now: Now, want: Want) -> Plan:
-    """The steps from ``now`` to ``want``. Raises Refused when a foreign interface bears a wanted name."""
+    """The steps from ``now`` to ``want``. Raises Refused for what is foreign, and for what would cut this host off."""
     return _Present(now, want).plan() if want.present else _Absent(now, want).plan()
-
-
-def satisfies(seen: Route, wanted: Route) -> bool:
-    """Whether a seen route is the wanted one; a wanted metric of 0 is any (IPv6 gives 1024 by itself)."""
-    return (seen.to, seen.via) == (wanted.to, wanted.via) and wanted.metric in (0, seen.metric)
 
 
 def settle(now: Interface, want: Interface) -> Interface:
@@ -272,6 +268,7 @@ class _Present(_Both):
     """Make and repair."""
 
     def plan(self) -> Plan:
+        refuse_takeovers(self.want, self.now)
         absent = [name for name in self.want.namespaces if self.now.namespaces[name] != "present"]
         self._namespaces(absent)
         current = self._links()

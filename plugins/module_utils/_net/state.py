@@ -9,6 +9,9 @@ import re
 import typing as t
 from dataclasses import astuple, dataclass, field
 
+if t.TYPE_CHECKING:
+    from .management import Lifeline
+
 # An interface is known by its namespace ("" is the caller's) and its name.
 Ref = tuple[str, str]
 
@@ -29,6 +32,11 @@ class Route:
 
     def __str__(self) -> str:
         return self.to + (f" via {self.via}" if self.via else "") + (f" metric {self.metric}" if self.metric else "")
+
+
+def satisfies(seen: Route, wanted: Route) -> bool:
+    """Whether a seen route is the wanted one; a wanted metric of 0 is any (IPv6 gives 1024 by itself)."""
+    return (seen.to, seen.via) == (wanted.to, wanted.via) and wanted.metric in (0, seen.metric)
 
 
 @dataclass(frozen=True)
@@ -147,7 +155,8 @@ def from_saved(saved: t.Mapping[str, t.Any]) -> Interface:
 class Want:
     """A whole topology as asked for. ``sysctls`` are per namespace, as in Interface. ``present`` False: take it away.
 
-    ``force`` lets ``present`` False take away what bears the names but was not made by the lab.
+    ``force`` lets ``present`` False take away what bears the names but was not made by the lab, and ``present`` True
+    take over what this host is reached by.
     """
 
     namespaces: tuple[str, ...] = ()
@@ -159,11 +168,12 @@ class Want:
 
 @dataclass(frozen=True)
 class Now:
-    """What was seen. ``namespaces`` maps each name to present, absent or stray; ``loopback`` tells which have lo up.
+    """What was seen. ``namespaces`` maps each name to its kind, see netns.kind; ``loopback`` tells which have lo up.
 
     ``claimed`` holds the journal's keys that are ours, ``saved`` the interfaces as they were before we changed them,
     ``saved_sysctls`` the same for sysctls, of the namespaces themselves and of the wanted interfaces.
     ``folder`` is whether /run/netns is a mount point, ``others`` the names in it that nobody here asked about.
+    ``lifelines`` are what this host is reached by, in those namespaces of the wanted ones that are our ``own``.
     """
 
     namespaces: t.Mapping[str, str] = field(default_factory=dict)
@@ -175,3 +185,5 @@ class Now:
     saved_sysctls: t.Mapping[str, frozenset[tuple[str, str]]] = field(default_factory=dict)
     folder: bool = False
     others: frozenset[str] = frozenset()
+    own: frozenset[str] = frozenset({""})
+    lifelines: tuple[Lifeline, ...] = ()

@@ -185,10 +185,10 @@ def namespaces(given: t.Sequence[str], sysctls: Params, present: bool) -> Want:
     return Want(tuple(found), sysctls={name: pairs for name in found}, present=present, force=not present)
 
 
-def one_veth(params: Params, present: bool) -> Want:
+def one_veth(params: Params, present: bool, force: bool = False) -> Want:
     """One pair alone: what the module veth wants. For its absence one end is enough. Raises BadInput."""
     if present:
-        return wanted(Want(interfaces=veth("veth", params)))
+        return wanted(Want(interfaces=veth("veth", params), force=force))
     ends = veth("veth", params) if params.get("peer") else (interface("veth", params, "veth"),)
     return Want(interfaces=ends, present=False, force=True)
 

@@ -1,0 +1,194 @@
+# Copyright (c) 2026 the ebpf.lab authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The lab in rooms as they are: on the room's own subnet, beside strange interfaces, under names that lie."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pathlib
+import shutil
+import socket
+import subprocess
+import time
+import typing as t
+
+import pytest
+from ansible_collections.ebpf.lab.plugins.module_utils._lab.schema import WORK_FOLDER
+from ansible_collections.ebpf.lab.plugins.module_utils._net.netns import in_netns
+from ansible_collections.ebpf.lab.tests.kernel.conftest import RunModule, collections, run_module, sh  # noqa: F401
+from ansible_collections.ebpf.lab.tests.residue.snapshot import differences, take
+
+from .conftest import Lab
+from .test_playbooks import Playbooks
+
+ROOM = "192.168.100.0/24"
+ROOM_PEER = "192.168.100.1/24"
+SESSION = "192.168.100.1 50000 192.168.100.57 22"
+Result = dict[str, t.Any]
+
+
+class Module:
+    """The lecture's lab by the module ``lab`` as a process: its environment is that of an SSH session, or is not."""
+
+    def __init__(self, run: RunModule) -> None:
+        lab = Lab("lecture2")
+        self._run = run
+        self._params = {"lab": "lecture2", "content": lab.content, "file": "lecture2.yml", "sources": lab.sources}
+
+    def __call__(self, **options: t.Any) -> Result:
+        return self._run("lab", **{**self._params, **options})
+
+    def preflight(self, **options: t.Any) -> Result:
+        params = {key: self._params[key] for key in ("lab", "content", "file")}
+        return self._run("preflight_info", **{**params, **options})
+
+
+@pytest.fixture
+def module(run_module: RunModule, monkeypatch: pytest.MonkeyPatch) -> t.Iterator[Module]:  # noqa: F811
+    monkeypatch.delenv("SSH_CONNECTION", raising=False)
+    run = Module(run_module)
+    yield run
+    run(state="absent")
+    shutil.rmtree(WORK_FOLDER, ignore_errors=True)
+
+
+@pytest.fixture
+def uplink() -> t.Iterator[None]:
+    """eth0, whose other end is in a namespace that is the room."""
+    sh("ip", "netns", "add", "room")
+    sh("ip", "link", "add", "eth0", "type", "veth", "peer", "name", "port", "netns", "room")
+    sh("ip", "link", "set", "eth0", "addrgenmode", "none", "up")  # nothing of IPv6 that settles while a test looks
+    sh("ip", "-n", "room", "link", "set", "port", "addrgenmode", "none", "up")
+    sh("ip", "-n", "room", "addr", "add", ROOM_PEER, "dev", "port")
+    yield
+    sh("ip", "link", "del", "eth0")
+    sh("ip", "netns", "del", "room")
+
+
+def in_the_room() -> None:
+    """What a host has that NetworkManager set up: an address without its route, and the route with a metric."""
+    sh("ip", "addr", "add", "192.168.100.57/24", "dev", "eth0", "noprefixroute")
+    sh(*"ip route add 192.168.100.0/24 dev eth0 proto kernel scope link src 192.168.100.57 metric 100".split())
+
+
+@contextlib.contextmanager
+def by_environment() -> t.Iterator[None]:
+    """The session of the process that runs the module."""
+    os.environ["SSH_CONNECTION"] = SESSION
+    try:
+        yield
+    finally:
+        del os.environ["SSH_CONNECTION"]
+
+
+@contextlib.contextmanager
+def by_gateway() -> t.Iterator[None]:
+    """No session, as on the machine itself: what counts is the default route."""
+    sh("ip", "route", "add", "default", "via", "192.168.100.1", "dev", "eth0", "metric", "100")
+    yield
+
+
+@contextlib.contextmanager
+def by_connection() -> t.Iterator[None]:
+    """A session that the module's process does not descend from: a real sshd, and a connection to it."""
+    folder = pathlib.Path("/run/test-sshd")
+    folder.mkdir()
+    key = folder / "key"
+    sh("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key))
+    argv = [shutil.which("sshd", path="/usr/sbin:/usr/local/sbin") or "sshd", "-D", "-f", "/dev/null"]
+    argv += ["-o", f"HostKey={key}", "-o", "ListenAddress=192.168.100.57:2222", "-o", "PidFile=none"]
+    daemon = subprocess.Popen(argv, stderr=subprocess.DEVNULL)
+    try:
+        with in_netns("room", _connected) as connection:
+            assert connection.recv(3) == b"SSH"
+            yield
+    finally:
+        daemon.terminate()
+        daemon.wait()
+        shutil.rmtree(folder)
+
+
+def _connected() -> socket.socket:
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            return socket.create_connection(("192.168.100.57", 2222), timeout=10)
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
+
+
+def problems(result: Result) -> str:
+    return " ".join(
+        f"{one['what']} {one['why']} {one['cure']}" for one in result["findings"] if one["level"] == "problem"
+    )
+
+
+@pytest.mark.case("R1")
+@pytest.mark.parametrize("reached", [by_environment, by_gateway, by_connection])
+def test_a_room_on_the_labs_subnet(module: Module, uplink: None, reached: t.Any) -> None:
+    in_the_room()
+    with reached():
+        before = take()
+        carries = "default route" if reached is by_gateway else "SSH session"
+        found = problems(module.preflight())
+        refused = module(fails=True)["msg"]
+        predicted = module(fails=True, check=True)["msg"]
+        assert not differences(before, take())
+        assert refused == predicted
+        for text in (found, refused):
+            for word in ("192.168.100.1/24", "veth1", ROOM, "eth0", carries, "another subnet", "force"):
+                assert word in text, (word, text)
+        assert in_netns("room", _answers)
+
+
+def _answers() -> bool:
+    return sh("ping", "-c1", "-W1", "192.168.100.57", check=False).returncode == 0
+
+
+@pytest.mark.case("R1")
+def test_a_room_whose_network_holds_the_labs(module: Module, uplink: None) -> None:
+    sh("ip", "addr", "add", "192.168.7.57/16", "dev", "eth0")
+    sh("ip", "route", "add", "default", "via", "192.168.0.1", "dev", "eth0")
+    assert "192.168.0.0/16" in module(fails=True, check=True)["msg"]
+    assert "192.168.0.0/16" in problems(module.preflight())
+
+
+@pytest.mark.case("R1")
+def test_other_rooms_are_no_trouble(module: Module, uplink: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    sh("ip", "addr", "add", "192.168.101.57/24", "dev", "eth0")
+    sh("ip", "route", "add", "default", "via", "192.168.101.1", "dev", "eth0")
+    monkeypatch.setenv("SSH_CONNECTION", "192.168.101.9 50000 192.168.101.57 22")
+    assert not problems(module.preflight())
+    assert module(traffic=False)["changed"]
+    assert not problems(module.preflight())  # the lab itself has its addresses now
+    assert not module(traffic=False)["changed"]
+    # A session from the lab's own namespace, and one that is long over, are nobody's lifeline.
+    for session in ("192.168.100.2 50000 192.168.100.1 22", SESSION):
+        monkeypatch.setenv("SSH_CONNECTION", session)
+        sh("ip", "addr", "flush", "dev", "veth1")
+        assert module(traffic=False)["changed"]
+
+
+@pytest.mark.case("R1")
+def test_who_means_it(module: Module, uplink: None) -> None:
+    in_the_room()
+    sh("ip", "route", "add", "default", "via", "192.168.100.1", "dev", "eth0")
+    assert module(check=True, force=True)["changed"]
+    assert not problems(module.preflight(force=True))
+
+
+@pytest.mark.case("R1")
+def test_the_playbooks_say_it(uplink: None, tmp_path: pathlib.Path) -> None:
+    in_the_room()
+    with by_environment():
+        play = Playbooks(tmp_path)
+        for name in ("preflight", "provision"):
+            done = play(name)
+            said = " ".join((done.stdout + done.stderr).split())
+            assert done.returncode == 2, said
+            assert "192.168.100.0/24 on eth0" in said and "lab_force=true" in said, said
+        assert not os.path.exists("/var/lib/ebpf.lab")
