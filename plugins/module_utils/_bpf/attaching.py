@@ -61,6 +61,8 @@ def find_link(host: Host, netns: str, interface: str) -> Link:
     where = f"in the namespace {netns}" if netns else "on this host"
     here = os.path.exists(netns) if netns.startswith("/") else not netns or namespaces.kind(netns) == "present"
     if not here:
+        if namespaces.kind(netns) == "own":
+            raise namespaces.lie(netns)
         names = ", ".join(namespaces.names()) or "none"
         raise LabError(f"netns: there is no network namespace {netns}; there are: {names}.")
     seen = links(host.netlink(netns))

@@ -18,7 +18,7 @@ from .._core.host import Host
 from .._core.plan import Forget, Plan, Step
 from .._net import netns as namespaces
 from .._net.links import links
-from .._net.management import is_own_netns, lifelines
+from .._net.management import lifelines
 from .._net.names import interface_name, netns_name
 from . import syscall
 from .attaching import Attach, Detach, KeepForeign, Restore, find_program, slot, wrong_type
@@ -112,7 +112,7 @@ class AttachmentResource:
         if link is None:
             return empty
         carries = ""
-        if self.present and not self.force and is_own_netns(self.netns):
+        if self.present and not self.force and namespaces.is_own(self.netns):
             carries = lifelines(host).get(self.interface, "")
         holders: list[int] = []
         if link.xdp_id:

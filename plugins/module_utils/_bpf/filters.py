@@ -19,7 +19,7 @@ from .._core.plan import Forget, Plan, Step
 from .._net import netns as namespaces
 from .._net import tc
 from .._net.links import links
-from .._net.management import is_own_netns, lifelines
+from .._net.management import lifelines
 from .._net.names import interface_name, netns_name
 from .attaching import find_program
 from .filtering import TYPE, AttachFilter, DetachFilter, MakeClsact, Slot, SweepClsact, qdisc_key, wrong_type
@@ -108,7 +108,7 @@ class FilterResource:
         by_direction = {name: tuple(tc.filters(netlink, link.index, name)) for name in tc.HOOKS}
         qdisc = tc.qdisc(netlink, link.index)
         carries = ""
-        if self.present and not self.force and is_own_netns(slot.netns):
+        if self.present and not self.force and namespaces.is_own(slot.netns):
             carries = lifelines(host).get(slot.interface, "")
         # An interface that was made anew has nothing of ours on it, whatever the journal says of the old one.
         ours = made is not None and qdisc == "clsact" and (made.value or {}).get("ifindex", link.index) == link.index

@@ -83,7 +83,7 @@ class ForwardResource:
         }
         if self.netns and namespaces.kind(self.netns) != "present":
             if self.state != "restored":
-                raise LabError(f"netns: there is no network namespace {self.netns!r} on this host.", "Make it first.")
+                raise namespaces.missing(self.netns)
             return State({}, saved, gone=True)
         values, purged = namespaces.in_netns(self.netns, lambda: (forwarding(), ra_default_routes()))
         if self.netns:

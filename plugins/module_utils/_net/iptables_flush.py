@@ -118,7 +118,7 @@ class FlushResource:
         }
         if gone:
             if self.state != "restored":
-                raise LabError(f"netns: there is no network namespace {self.netns!r} on this host.", "Make it first.")
+                raise namespaces.missing(self.netns)
             return State({}, saved, (), True)
         if self.state == "restored":
             places = [place for place in places if any(key.startswith(_prefix(self.netns, place)) for key in saved)]

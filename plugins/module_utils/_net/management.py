@@ -22,7 +22,6 @@ from .._core.errors import KernelRefused, Refused
 from .._core.host import Host
 from .links import Link, Way, addresses, links, routes, way
 from .netlink import Netlink
-from .netns import path_of
 from .state import Interface, Now, Want, link_key, satisfies
 
 SESSION, DEFAULT = "the SSH session", "the default route"
@@ -62,14 +61,6 @@ class Lifeline:
     def words(self) -> str:
         """What it carries, and for whom."""
         return f"{SESSION} from {self.target}" if self.carries == SESSION and self.target else self.carries
-
-
-def is_own_netns(netns: str) -> bool:
-    """Whether ``netns`` is the namespace that this process runs in."""
-    try:
-        return not netns or os.stat(path_of(netns)).st_ino == os.stat("/proc/self/ns/net").st_ino
-    except OSError:
-        return False
 
 
 def lifelines(host: Host) -> dict[str, str]:

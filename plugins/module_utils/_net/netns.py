@@ -3,6 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Network namespaces by name: look, make, remove, and run a function inside one.
 
+A name is a mount in /run/netns, and may stand for any namespace, this host's own included: ``ip netns attach NAME 1``
+does that. A name that does is never entered, because what is meant for the lab would change the host.
+
 Only the network namespace is entered. ``ip netns exec`` also makes a mount namespace and mounts a new /sys, in which
 the pins of the real bpffs cannot be seen (ip-netns(8)); a thread that calls setns(2) keeps all mounts.
 """
@@ -13,18 +16,21 @@ import contextlib
 import ctypes
 import errno
 import fcntl
+import functools
 import os
 import resource
 import threading
 import typing as t
 
-from .._core.errors import KernelRefused
+from .._core.errors import KernelRefused, LabError
 
 FOLDER = "/run/netns"
 CLONE_NEWNET = 0x40000000
 MS_BIND, MS_REC, MS_SHARED = 0x1000, 0x4000, 0x100000
-MNT_DETACH = 2
+MNT_DETACH, UMOUNT_NOFOLLOW = 2, 8
 NS_GET_NSTYPE = 0xB703  # ioctl_nsfs(2): the CLONE_NEW* constant of the namespace behind a descriptor
+
+Identity = tuple[int, int]  # device and inode: two names with the same one stand for the same namespace
 
 _libc = ctypes.CDLL(None, use_errno=True)
 Result = t.TypeVar("Result")
@@ -42,11 +48,60 @@ def _call(function: str, *arguments: t.Any, doing: str) -> None:
         raise KernelRefused(doing, ctypes.get_errno())
 
 
+def identity(netns: str) -> t.Optional[Identity]:
+    """What tells a namespace from all others, None when there is none."""
+    try:
+        found = os.stat(path_of(netns))
+    except OSError:
+        return None
+    return (found.st_dev, found.st_ino)
+
+
+def is_own(netns: str) -> bool:
+    """Whether ``netns`` is the namespace that this process runs in."""
+    return not netns or identity(netns) == identity("/proc/self/ns/net")
+
+
+@functools.cache
+def _of_the_host() -> frozenset[t.Optional[Identity]]:
+    """This process's own namespace, and that of the first process of all."""
+    return frozenset({identity("/proc/self/ns/net"), identity("/proc/1/ns/net")})
+
+
+def _is_hosts(handle: int) -> bool:
+    found = os.fstat(handle)
+    return (found.st_dev, found.st_ino) in _of_the_host()
+
+
+def _is_name(netns: str) -> bool:
+    """Whether a namespace is given by a name, or by the path of one. Other paths say themselves what they are."""
+    if not netns.startswith("/"):
+        return bool(netns)
+    return os.path.realpath(os.path.dirname(netns)) == os.path.realpath(FOLDER)
+
+
+def lie(netns: str) -> LabError:
+    """The failure for a name that stands for the host's own namespace."""
+    name = os.path.basename(netns)
+    return LabError(
+        f"netns: the name {name} in {FOLDER} stands for this host's own network namespace, and not for one of the "
+        "lab's, so nothing is done in it.",
+        f"Take the name away with 'ip netns del {name}', which leaves the host's network as it is.",
+    )
+
+
+def missing(netns: str) -> LabError:
+    """Why a namespace that is needed cannot be worked in: its name lies, or there is none."""
+    if kind(netns) == "own":
+        return lie(netns)
+    return LabError(f"netns: there is no network namespace {netns!r} on this host.", "Make it first.")
+
+
 def in_netns(netns: str, function: t.Callable[[], Result]) -> Result:
     """Run ``function`` in a namespace and return what it returns; the caller's own thread never leaves its own.
 
     Sockets, /proc/sys/net and child processes that it opens belong to that namespace. Raises KernelRefused when the
-    namespace cannot be entered, and whatever the function raises.
+    namespace cannot be entered, LabError when its name stands for the host's own, and whatever the function raises.
     """
     if not netns:
         return function()
@@ -57,6 +112,8 @@ def in_netns(netns: str, function: t.Callable[[], Result]) -> Result:
         except OSError as error:
             raise KernelRefused(f"enter the network namespace {netns}", error.errno or 0) from error
         try:
+            if _is_name(netns) and _is_hosts(handle):
+                raise lie(netns)
             _call("setns", handle, CLONE_NEWNET, doing=f"enter the network namespace {netns}")
         finally:
             os.close(handle)
@@ -88,13 +145,18 @@ def _in_thread(function: t.Callable[[], Result]) -> Result:
 
 
 def kind(name: str) -> str:
-    """What bears this name: "present", "absent", or "stray", the plain file that a killed ``ip netns del`` leaves."""
+    """What bears this name: "present", "absent", "own" (the host's own namespace), or "stray".
+
+    Stray is what is no namespace: the plain file that a killed ``ip netns del`` leaves, or a symlink to nothing.
+    """
     try:
-        handle = os.open(path_of(name), os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return "absent"
+        handle = os.open(path_of(name), os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a FIFO would wait for a writer
+    except OSError:
+        return "stray" if os.path.lexists(path_of(name)) else "absent"
     try:
-        return "present" if fcntl.ioctl(handle, NS_GET_NSTYPE) == CLONE_NEWNET else "stray"
+        if fcntl.ioctl(handle, NS_GET_NSTYPE) != CLONE_NEWNET:
+            return "stray"
+        return "own" if _is_name(name) and _is_hosts(handle) else "present"
     except OSError:
         return "stray"
     finally:
@@ -150,20 +212,27 @@ def create(wanted: t.Sequence[str], made: t.Callable[[str], None]) -> None:
         for name in wanted:
             path = path_of(name)
             doing = f"make the network namespace {name}"
+            if kind(name) == "stray":
+                remove(name)
             try:
-                os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o000))
+                _make_file(path)
             except OSError as error:
                 raise KernelRefused(doing, error.errno or 0) from error
             try:
                 _call("unshare", CLONE_NEWNET, doing=doing)
                 source = b"/proc/thread-self/ns/net"
-                _call("mount", source, path.encode(), b"none", ctypes.c_ulong(MS_BIND), None, doing=doing)
+                _call("mount", source, os.fsencode(path), b"none", ctypes.c_ulong(MS_BIND), None, doing=doing)
             except KernelRefused:
                 os.unlink(path)
                 raise
             made(name)
 
     _in_thread(body)
+
+
+def _make_file(path: str) -> None:
+    """A plain file to mount a namespace on; what a symlink points at is not touched."""
+    os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o000))
 
 
 class Held:
@@ -177,10 +246,10 @@ class Held:
     def put_back(self) -> None:
         """Give the namespace its name again."""
         path, source = path_of(self.name), f"/proc/self/fd/{self._handle}"
-        os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o000))
+        _make_file(path)
         flags = ctypes.c_ulong(MS_BIND)
         doing = f"put back the network namespace {self.name}"
-        _call("mount", source.encode(), path.encode(), b"none", flags, None, doing=doing)
+        _call("mount", os.fsencode(source), os.fsencode(path), b"none", flags, None, doing=doing)
 
     def close(self) -> None:
         """Let the namespace go."""
@@ -195,13 +264,20 @@ def _raise_file_limit() -> None:
 
 
 def remove(name: str) -> None:
-    """Remove a name, present or stray. The namespace itself goes when the last process in it has ended."""
+    """Remove a name, whatever it stands for. The namespace itself goes when the last that uses it has ended."""
     path = path_of(name)
-    # Several mounts may lie on one another, after somebody bound the name twice.
-    while kind(name) == "present":
-        _call("umount2", path.encode(), MNT_DETACH, doing=f"remove the network namespace {name}")
-    try:
-        os.unlink(path)
-    except OSError as error:
-        if error.errno != errno.ENOENT:
-            raise KernelRefused(f"remove the network namespace {name}", error.errno or 0) from error
+    doing = f"remove the network namespace {name}"
+    while True:
+        # Several mounts may lie on one another, after somebody bound the name twice; a symlink is none.
+        if kind(name) in ("present", "own") and not os.path.islink(path):
+            _call("umount2", os.fsencode(path), MNT_DETACH | UMOUNT_NOFOLLOW, doing=doing)
+            continue
+        try:
+            os.unlink(path)
+        except OSError as error:
+            if error.errno == errno.EBUSY:  # a mount of something that is no namespace
+                _call("umount2", os.fsencode(path), MNT_DETACH | UMOUNT_NOFOLLOW, doing=doing)
+                continue
+            if error.errno != errno.ENOENT:
+                raise KernelRefused(doing, error.errno or 0) from error
+        return

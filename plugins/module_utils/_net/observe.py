@@ -14,7 +14,7 @@ from .._core.host import Host
 from .._core.journal import Entry
 from . import netns
 from .links import Link, addresses, links, namespace_id, neighbours, routes
-from .management import is_own_netns, reach
+from .management import reach
 from .state import (
     Interface,
     Now,
@@ -34,7 +34,7 @@ SYSCTL = "/proc/sys/net"
 def observe(host: Host, want: Want) -> Now:
     """The state of what ``want`` names, and of nothing else. Raises KernelRefused when a dump fails."""
     named = sorted({*want.namespaces, *(interface.netns for interface in want.interfaces if interface.netns)})
-    kinds = {name: netns.kind(name) for name in named}
+    kinds = _kinds(host, want, named)
     wanted_in: dict[str, list[Interface]] = defaultdict(list)
     for interface in want.interfaces:
         wanted_in[interface.netns].append(interface)
@@ -49,7 +49,7 @@ def observe(host: Host, want: Want) -> Now:
     for name, seen in all_links.items():
         paths = {path for path, _value in saved_sysctls.get(name, frozenset())}
         interfaces.update(_interfaces(host, name, seen, wanted_in[name], all_links, paths))
-    own = frozenset(name for name in ("", *named) if is_own_netns(name) and kinds.get(name) != "own")
+    own = frozenset(name for name in ("", *named) if netns.is_own(name) and kinds.get(name) != "own")
     adds = want.present and not want.force and any(_adds(interface, interfaces, own) for interface in want.interfaces)
     return Now(
         namespaces=kinds,
@@ -72,6 +72,25 @@ def observe(host: Host, want: Want) -> Now:
         own=own,
         lifelines=reach(host, all_links.get("")) if adds else (),
     )
+
+
+def _kinds(host: Host, want: Want, named: t.Sequence[str]) -> dict[str, str]:
+    """What bears each of the names. A second name for a namespace that has another one of them is a "twin" of it."""
+    kinds = {name: netns.kind(name) for name in named}
+    ours = {key[len("netns:") :] for key in host.journal.claims("netns:")}
+    alike: dict[t.Optional[netns.Identity], list[str]] = defaultdict(list)
+    for name in sorted({*named, *ours}):
+        if not name.startswith("/") and kinds.get(name, "present") == "present":
+            alike[netns.identity(name)].append(name)
+    alike.pop(None, None)
+    for some in alike.values():
+        if len(some) > 1:
+            wanted = {i.ref for i in want.interfaces}
+            there = set(links(host.netlink(some[0])))
+            # The one that it was made for is the one whose interfaces are in it, or else the one that is not ours.
+            some.sort(key=lambda name: (-sum((name, link) in wanted for link in there), name in ours))
+            kinds.update(dict.fromkeys(set(some[1:]) & set(named), "twin"))
+    return kinds
 
 
 def _adds(wanted: Interface, seen: t.Mapping[Ref, Interface], own: t.Collection[str]) -> bool:

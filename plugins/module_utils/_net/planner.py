@@ -21,6 +21,7 @@ from .management import refuse_takeovers
 from .state import Interface, Now, Ref, Route, Want, interface_of, link_key, satisfies, sysctl_key
 from .steps import (
     FOLDER_KEY,
+    LIES,
     CreateLink,
     CreateNamespace,
     DeleteLink,
@@ -299,12 +300,29 @@ class _Present(_Both):
 
     def _namespaces(self, absent: list[str]) -> None:
         for name, kind in sorted(self.now.namespaces.items()):
+            if kind in LIES:
+                self._name_that_lies(name, kind)
             if kind != "present" and name not in self.want.namespaces:
                 self.steps.append(NeedNamespace(name))
                 self.warnings.append(f"The network namespace {name} has to be made by an earlier task of the play.")
         if absent and not self.now.folder:
             self.steps.append(MakeFolder())
+        self.steps += [RemoveNamespace(name, self.now.namespaces[name]) for name in absent if self._lies(name)]
         self.steps += [CreateNamespace(name, stray=self.now.namespaces[name] == "stray") for name in absent]
+
+    def _lies(self, name: str) -> bool:
+        return self.now.namespaces[name] in LIES
+
+    def _name_that_lies(self, name: str, kind: str) -> None:
+        """A name of the lab's own is taken away and given anew; raises Refused for anybody else's."""
+        ours = netns_key(name) in self.now.claimed
+        if not ours or (kind == "twin" and name not in self.want.namespaces):
+            raise Refused(
+                f"netns: the name {name} in /run/netns stands for {LIES[kind]}, so what is meant for it would change "
+                "that one.",
+                f"Choose another name, or take this one away with 'ip netns del {name}', which leaves what it stands "
+                "for as it is.",
+            )
 
     def _links(self) -> dict[Ref, Interface]:
         """Plan the links that have to go and those that have to be made; returns what there is then."""

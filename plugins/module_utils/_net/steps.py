@@ -22,6 +22,9 @@ if t.TYPE_CHECKING:
 # What the kernel answers when the thing to delete is gone already, which is what was wanted.
 GONE = (errno.ENODEV, errno.ENXIO, errno.ESRCH, errno.EADDRNOTAVAIL, errno.ENOENT)
 LAB_GROUP = 0x65627066  # a link group (IFLA_GROUP) for links that are deleted together
+# What a name can stand for in place of a namespace of its own.
+LIES = {"own": "this host's own network namespace", "twin": "a network namespace that has another name of the lab"}
+HOLDABLE = ("present", *LIES)
 FOLDER_KEY = f"mount:{netns.FOLDER}"
 
 
@@ -41,7 +44,10 @@ class NeedNamespace(Step):
         return f"require the network namespace {self.name}"
 
     def apply(self, host: Host) -> None:
-        if netns.kind(self.name) != "present":
+        kind = netns.kind(self.name)
+        if kind == "own":
+            raise netns.lie(self.name)
+        if kind != "present":
             raise LabError(
                 f"{self.option}: the network namespace {self.name!r} does not exist on this host; "
                 "make it first with ebpf.lab.netns, or name it under namespaces of ebpf.lab.topology."
@@ -115,7 +121,7 @@ class CreateNamespace(Step):
 
 @dataclass(frozen=True)
 class RemoveNamespace(Step):
-    """Remove a namespace's name; ``before`` is what bore it: present, stray, or absent when undoing.
+    """Remove a namespace's name; ``before`` is what bore it: a kind of netns.kind, twin, or absent when undoing.
 
     ``forget`` are the journal's keys of what goes with it. The namespace is held open until the call has succeeded,
     so that undoing gives the very same one its name back.
@@ -126,17 +132,19 @@ class RemoveNamespace(Step):
     forget: tuple[str, ...] = ()
 
     def title(self) -> str:
+        if self.before in LIES:
+            return f"remove the name {self.name}, which stands for {LIES[self.before]}"
         what = "stray file" if self.before == "stray" else "network namespace"
         return f"remove the {what} {self.name}"
 
     def apply(self, host: Host) -> None:
         host.forget_netlink(self.name)
-        if self.before == "present":
+        if self.before in HOLDABLE:
             host.kept["namespace", self.name] = netns.Held(self.name)
         netns.remove(self.name)
 
     def undo(self, host: Host) -> None:
-        if self.before == "present":
+        if self.before in HOLDABLE:
             host.forget_netlink(self.name)
             host.kept["namespace", self.name].put_back()
 
