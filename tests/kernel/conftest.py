@@ -82,6 +82,7 @@ class RunModule:
             result: dict[str, t.Any] = json.loads(done.stdout.strip().splitlines()[-1])
         except (ValueError, IndexError):
             raise ModuleFailed(f"{module} gave no result: rc {done.returncode}\n{done.stdout}\n{done.stderr}") from None
+        json.dumps(result, ensure_ascii=False).encode()  # no lone surrogates: Ansible would fail without a word
         # ansible-core 2.19 hands a warning over as an event; a user reads its text.
         result["warnings"] = [
             line if isinstance(line, str) else line["event"]["msg"] for line in result.get("warnings", [])

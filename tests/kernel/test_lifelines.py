@@ -25,6 +25,7 @@ def uplink() -> t.Iterator[None]:
     sh("ip", "addr", "add", "10.9.1.57/24", "dev", "eth0")
     sh("ip", "addr", "add", "2001:db8:9::57/64", "dev", "eth0", "nodad")
     sh("ip", "route", "add", "default", "via", "10.9.1.1", "dev", "eth0", "metric", "100")
+    sh("ip", "route", "add", "192.168.0.0/16", "dev", "eth0")  # as a tunnel's: not the network of the link
     sh("ip", "route", "add", "default", "via", "2001:db8:9::1", "dev", "eth0")
     yield
     sh("ip", "link", "del", "eth0")

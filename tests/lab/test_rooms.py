@@ -256,3 +256,39 @@ def test_down_takes_the_name_and_leaves_the_host(lab_at_environment: Lab) -> Non
     lab.down()
     assert not os.path.lexists("/run/netns/vns1")
     assert sh("ip", "-br", "link", "show", "lo").stdout == links
+
+
+STRANGE = (b"caf\xe9", "grün".encode(), b"red\x1b[31m", b"nul\x7f\x01")
+
+
+@pytest.fixture
+def strange_links() -> t.Iterator[None]:
+    """Interfaces under names that are no ASCII, no UTF-8, or no text at all, up and with routes of both families."""
+    for number, name in enumerate(STRANGE):
+        sh("ip", "link", "add", os.fsdecode(name), "type", "bridge")
+        sh("ip", "addr", "add", f"10.77.{number}.1/24", "dev", os.fsdecode(name))
+        sh("ip", "addr", "add", f"fd77:{number}::1/64", "dev", os.fsdecode(name), "nodad")
+        sh("ip", "link", "set", os.fsdecode(name), "up")
+    sh("ip", "link", "property", "add", "dev", os.fsdecode(STRANGE[1]), "altname", "über-uns")
+    sh("ip", "route", "add", "default", "via", "10.77.0.2", "dev", os.fsdecode(STRANGE[0]))
+    os.mkdir("/run/netns") if not os.path.isdir("/run/netns") else None
+    sh("ip", "netns", "add", "caf\udce9")
+    yield
+    sh("ip", "netns", "del", "caf\udce9")
+    for name in STRANGE:
+        sh("ip", "link", "del", os.fsdecode(name))
+
+
+@pytest.mark.case("R8")
+def test_interfaces_with_strange_names(module: Module, strange_links: None) -> None:
+    preflight = module.preflight()
+    assert not problems(preflight)
+    assert any(r"caf\xe9 carries the default route" in one["what"] for one in preflight["findings"])
+    assert module(stage="hello")["changed"]
+    assert module(stage="filter", diff=True, traffic=False)["changed"]
+    assert not module(stage="filter", traffic=False)["changed"]
+    assert module(state="verified", stage="filter", traffic=False)["facts"]
+    sh("ip", "addr", "flush", "dev", "veth1")
+    assert module(exclusive=True, traffic=False)["changed"]
+    assert module(state="absent")["changed"]
+    assert sh("sysctl", "-n", "net.ipv4.ip_forward").stdout.strip() == "0"

@@ -55,6 +55,8 @@ def vlan(name: str, parent: str, number: int = 5, **further: t.Any) -> dict[str,
         (names.route, {"to": "fd00::/8", "via": "10.0.0.1"}, "both must be of one family"),
         (names.route, {"to": "default", "via": "x"}, "is no IPv4 or IPv6 address"),
         (names.route, {"to": "default", "metric": -1}, "use 0 to 4294967295"),
+        (names.interface_name, "caf\udce9", "is no text in Unicode"),
+        (names.netns_name, "caf\udce9", "is no text in Unicode"),
     ],
 )
 def test_bad_values(function: t.Callable[..., t.Any], value: t.Any, words: str) -> None:

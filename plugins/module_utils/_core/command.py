@@ -59,7 +59,7 @@ class Runner:
         try:
             process = subprocess.run(
                 [path, *argv[1:]],
-                input=None if stdin is None else stdin.encode(),
+                input=None if stdin is None else os.fsencode(stdin),
                 stdin=subprocess.DEVNULL if stdin is None else None,
                 capture_output=True,
                 timeout=timeout,
@@ -74,8 +74,8 @@ class Runner:
         done = Completed(
             tuple(argv),
             process.returncode,
-            process.stdout.decode(errors="replace"),
-            process.stderr.decode(errors="replace"),
+            os.fsdecode(process.stdout),
+            os.fsdecode(process.stderr),
         )
         if check and done.rc != 0:
             raise CommandFailed(done, doing)

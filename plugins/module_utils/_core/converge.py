@@ -15,6 +15,7 @@ from .errors import LabError, NotConverged
 from .host import Host
 from .journal import locked
 from .plan import Applied, Plan, apply_steps, undo_steps
+from .text import shown, shown_values
 
 State = t.TypeVar("State")
 Progress = t.Optional[t.Callable[[str], None]]
@@ -128,8 +129,8 @@ def run_module(
         if not module._diff:
             result.pop("diff")
         for line in result.pop("warnings"):
-            module.warn(line)
-        module.exit_json(**result)
+            module.warn(shown(line))
+        module.exit_json(**shown_values(result))
 
 
 def run_info_module(
@@ -141,7 +142,7 @@ def run_info_module(
     module = AnsibleModule(argument_spec=dict(argument_spec), supports_check_mode=True, **spec)
     with _exits(module), Host() as host:
         result = gather(host, module.params)
-        module.exit_json(changed=False, **result)
+        module.exit_json(changed=False, **shown_values(result))
 
 
 @contextlib.contextmanager
@@ -150,4 +151,4 @@ def _exits(module: AnsibleModule) -> t.Iterator[None]:
     try:
         yield
     except LabError as error:
-        module.fail_json(msg=str(error), **error.details)
+        module.fail_json(**shown_values({"msg": str(error), **error.details}))

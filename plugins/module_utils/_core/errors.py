@@ -50,7 +50,7 @@ class ToolMissing(LabError):
 
 @dataclass(frozen=True)
 class Completed:
-    """What a command left behind. ``stdout`` and ``stderr`` are text, with invalid UTF-8 replaced."""
+    """What a command left behind. ``stdout`` and ``stderr`` are text by os.fsdecode, which loses no byte."""
 
     argv: tuple[str, ...]
     rc: int

@@ -12,6 +12,7 @@ import typing as t
 
 from .._core.converge import Progress
 from .._core.errors import BadInput
+from .._core.text import shown
 
 
 @contextlib.contextmanager
@@ -28,7 +29,7 @@ def progress_file(params: t.Mapping[str, t.Any]) -> t.Iterator[Progress]:
     try:
 
         def tell(line: str) -> None:
-            os.write(handle, f"{line}\n".encode())
+            os.write(handle, f"{shown(line)}\n".encode())
 
         yield tell
     finally:

@@ -95,7 +95,7 @@ def parse(text: str, source: str = "iptables-save") -> dict[str, Chains]:
     tables: dict[str, Chains] = {}
     chains: Chains = {}
     rules: dict[str, list[Rule]] = {}
-    for line in text.splitlines():
+    for line in text.split("\n"):  # a comment may hold what else Unicode takes for the end of a line
         if line.startswith("*"):
             chains, rules = tables.setdefault(line[1:], {}), {}
         elif match := _CHAIN.fullmatch(line):

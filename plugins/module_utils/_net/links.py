@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from .._core.errors import KernelRefused
 from .netlink import Netlink, attributes
-from .netns import path_of
+from .netns import opened
 
 RTM_GETLINK, RTM_GETADDR, RTM_GETROUTE, RTM_GETNEIGH, RTM_GETNSID = 18, 22, 26, 30, 90
 IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_LINK, IFLA_MASTER, IFLA_LINKINFO = 1, 3, 4, 5, 10, 18
@@ -77,7 +77,7 @@ def _link(body: bytes) -> Link:
     index, flags = struct.unpack_from("=iI", body, 4)
     found = dict(attributes(body, 16))
     info = dict(attributes(found.get(IFLA_LINKINFO, b""), 0))
-    kind = info.get(IFLA_INFO_KIND, b"").rstrip(b"\0").decode()
+    kind = info.get(IFLA_INFO_KIND, b"").rstrip(b"\0").decode(errors="replace")
     vlan = 0
     if kind == "vlan":
         vlan = struct.unpack_from("=H", dict(attributes(info.get(IFLA_INFO_DATA, b""), 0))[IFLA_VLAN_ID])[0]
@@ -85,7 +85,7 @@ def _link(body: bytes) -> Link:
     nsid = found.get(IFLA_LINK_NETNSID)
     return Link(
         index=index,
-        name=found[IFLA_IFNAME].rstrip(b"\0").decode(errors="surrogateescape"),
+        name=os.fsdecode(found[IFLA_IFNAME].rstrip(b"\0")),
         kind=kind,
         up=bool(flags & IFF_UP),
         mtu=_number(found.get(IFLA_MTU, b"")),
@@ -256,7 +256,7 @@ def neighbours(netlink: Netlink) -> list[tuple[int, str, str]]:
 
 def namespace_id(netlink: Netlink, netns: str) -> t.Optional[int]:
     """The number by which the socket's namespace knows ``netns``, or None when it has given it none yet."""
-    handle = os.open(path_of(netns), os.O_RDONLY | os.O_CLOEXEC)
+    handle = opened(netns)
     try:
         answer = netlink.get(RTM_GETNSID, struct.pack("=BxxxHHI", 0, 8, 3, handle))  # 3: NETNSA_FD
     finally:

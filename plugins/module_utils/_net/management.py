@@ -95,8 +95,10 @@ def reach(host: Host, seen: t.Optional[t.Mapping[str, Link]] = None) -> tuple[Li
         networks.setdefault(address.index, []).append(str(ipaddress.ip_interface(address.text).network))
     table = routes(netlink, multipath=True)
     for route in table:
-        if not route.via and route.to not in DEFAULTS:
-            networks.setdefault(route.index, []).append(route.to)
+        # An address can come without its network, and the network as a route; tunnels have routes that are none.
+        if not route.via and ipaddress.ip_network(route.to).prefixlen >= 8:
+            inside = any(index == route.index and _holds(route.to, own) for own, index in held.items())
+            networks.setdefault(route.index, []).extend([route.to] if inside else [])
     on_link = {index: tuple(dict.fromkeys(found)) for index, found in networks.items()}
     found: list[Lifeline] = []
     for peer, own in _sessions(held):
@@ -114,6 +116,10 @@ def reach(host: Host, seen: t.Optional[t.Mapping[str, Link]] = None) -> tuple[Li
             networks_there = on_link.get(route.index, ())
             found.append(Lifeline(DEFAULT, names[route.index], route.via, there, networks_there, version, best))
     return tuple(found)
+
+
+def _holds(network: str, address: str) -> bool:
+    return ipaddress.ip_address(address) in ipaddress.ip_network(network)
 
 
 def _way(netlink: Netlink, to: str, source: str = "") -> t.Optional[Way]:

@@ -18,7 +18,7 @@ SYSCTL_KEY = re.compile(r"[A-Za-z0-9_./-]+")
 
 def interface_name(option: str, value: str) -> str:
     """A name that the kernel takes for an interface (dev_valid_name in net/core/dev.c): 1 to 15 bytes."""
-    length = len(value.encode())
+    length = len(_encoded(option, value))
     if not 1 <= length <= 15:
         raise BadInput(option, value, f"has {length} bytes", "an interface's name has 1 to 15")
     if value in (".", "..") or re.search(r"[/:%\s]", value):
@@ -28,7 +28,7 @@ def interface_name(option: str, value: str) -> str:
 
 def netns_name(option: str, value: str) -> str:
     """A name for a network namespace: a file name below /run/netns."""
-    if not value or value in (".", "..") or "/" in value or len(value.encode()) > 255 or "\0" in value:
+    if value in ("", ".", "..") or "/" in value or "\0" in value or len(_encoded(option, value)) > 255:
         raise BadInput(option, value, "is no name for a network namespace", "use a name such as vns1")
     return value
 
@@ -38,6 +38,13 @@ def netns_place(option: str, value: str) -> str:
     if value.startswith("/") and "\0" not in value and "//" not in value and not value.endswith("/"):
         return value
     return netns_name(option, value) if value else ""
+
+
+def _encoded(option: str, value: str) -> bytes:
+    try:
+        return value.encode()
+    except UnicodeEncodeError:
+        raise BadInput(option, value, "is no text in Unicode", "write the name in UTF-8") from None
 
 
 def address(option: str, value: str) -> str:
@@ -115,6 +122,6 @@ def _sysctl_value(option: str, key: str, value: t.Any) -> str:
     if isinstance(value, bool):
         return str(int(value))
     text = " ".join(str(value).split())
-    if not text or not isinstance(value, (int, str)):
+    if not text or not text.isascii() or not isinstance(value, (int, str)):
         raise BadInput(f"{option}.{key}", value, "is no sysctl value", "write a number or a word")
     return text

@@ -97,6 +97,18 @@ def missing(netns: str) -> LabError:
     return LabError(f"netns: there is no network namespace {netns!r} on this host.", "Make it first.")
 
 
+def opened(netns: str) -> int:
+    """A descriptor of a namespace, for the caller to close. Raises KernelRefused, and LabError for a name that lies."""
+    try:
+        handle = os.open(path_of(netns), os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as error:
+        raise KernelRefused(f"enter the network namespace {netns}", error.errno or 0) from error
+    if _is_name(netns) and _is_hosts(handle):
+        os.close(handle)
+        raise lie(netns)
+    return handle
+
+
 def in_netns(netns: str, function: t.Callable[[], Result]) -> Result:
     """Run ``function`` in a namespace and return what it returns; the caller's own thread never leaves its own.
 
@@ -107,13 +119,8 @@ def in_netns(netns: str, function: t.Callable[[], Result]) -> Result:
         return function()
 
     def enter() -> None:
+        handle = opened(netns)
         try:
-            handle = os.open(path_of(netns), os.O_RDONLY | os.O_CLOEXEC)
-        except OSError as error:
-            raise KernelRefused(f"enter the network namespace {netns}", error.errno or 0) from error
-        try:
-            if _is_name(netns) and _is_hosts(handle):
-                raise lie(netns)
             _call("setns", handle, CLONE_NEWNET, doing=f"enter the network namespace {netns}")
         finally:
             os.close(handle)

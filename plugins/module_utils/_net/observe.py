@@ -49,7 +49,8 @@ def observe(host: Host, want: Want) -> Now:
     for name, seen in all_links.items():
         paths = {path for path, _value in saved_sysctls.get(name, frozenset())}
         interfaces.update(_interfaces(host, name, seen, wanted_in[name], all_links, paths))
-    own = frozenset(name for name in ("", *named) if netns.is_own(name) and kinds.get(name) != "own")
+    by_path = [name for name in named if name.startswith("/") and kinds[name] == "present"]
+    own = frozenset({"", *filter(netns.is_own, by_path)})
     adds = want.present and not want.force and any(_adds(interface, interfaces, own) for interface in want.interfaces)
     return Now(
         namespaces=kinds,
@@ -86,7 +87,9 @@ def _kinds(host: Host, want: Want, named: t.Sequence[str]) -> dict[str, str]:
     for some in alike.values():
         if len(some) > 1:
             wanted = {i.ref for i in want.interfaces}
+            host.forget_netlink(some[0])
             there = set(links(host.netlink(some[0])))
+            host.forget_netlink(some[0])
             # The one that it was made for is the one whose interfaces are in it, or else the one that is not ours.
             some.sort(key=lambda name: (-sum((name, link) in wanted for link in there), name in ours))
             kinds.update(dict.fromkeys(set(some[1:]) & set(named), "twin"))
@@ -205,7 +208,7 @@ def read_sysctls(name: str, paths: t.Iterable[str]) -> frozenset[tuple[str, str]
         found = set()
         for path in wanted:
             try:
-                with open(os.path.join(SYSCTL, path), encoding="ascii") as file:
+                with open(os.path.join(SYSCTL, path), encoding="utf-8", errors="surrogateescape") as file:
                     found.add((path, " ".join(file.read().split())))
             except FileNotFoundError:
                 continue

@@ -247,7 +247,7 @@ class CreateLink(Request):
 
         one, other = self.interface, self.peer
         if other is not None:
-            handle = os.open(netns.path_of(other.netns), os.O_RDONLY | os.O_CLOEXEC)
+            handle = netns.opened(other.netns)
             held.append(handle)
             return messages.create_veth(one.name, one.mtu, one.mac, other.name, other.mtu, other.mac, handle)
         if one.kind == "vlan":

@@ -99,11 +99,11 @@ def ra_default_routes() -> tuple[str, ...]:
     both = 0x00010000 | 0x00040000
     found = set()
     try:
-        with open("/proc/thread-self/net/ipv6_route", encoding="ascii") as file:
+        with open("/proc/thread-self/net/ipv6_route", "rb") as file:
             for line in file:
-                fields = line.split()
+                fields = line.split(maxsplit=9)  # the last one is the interface's name, which may be any bytes
                 if int(fields[8], 16) & both == both:
-                    found.add(fields[9])
+                    found.add(os.fsdecode(fields[9].strip(b" \n")))
     except FileNotFoundError:  # a kernel without IPv6
         return ()
     return tuple(sorted(i for i in found if read(name_of(f"{ROOT}/net/ipv6/conf/{i}/accept_ra")) != "2"))

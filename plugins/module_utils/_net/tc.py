@@ -9,6 +9,7 @@ others at its hook by priority and handle.
 
 from __future__ import annotations
 
+import os
 import socket
 import struct
 import typing as t
@@ -82,7 +83,7 @@ def filters(netlink: Netlink, index: int, direction: str) -> list[Filter]:
 
 
 def _text(value: bytes) -> str:
-    return value.rstrip(b"\0").decode(errors="replace")
+    return os.fsdecode(value.rstrip(b"\0"))
 
 
 def _number(value: bytes) -> int:
@@ -115,7 +116,7 @@ def _at(index: int, direction: str, priority: int, handle: int) -> dict[str, int
 
 def set_filter(index: int, direction: str, priority: int, handle: int, fd: int, name: str, replace: bool) -> t.Any:
     """Put the program behind the descriptor ``fd`` at a hook; ``replace`` one that is there, in one step."""
-    options = [("TCA_BPF_FD", fd), ("TCA_BPF_NAME", name), ("TCA_BPF_FLAGS", ACT_DIRECT)]
+    options = [("TCA_BPF_FD", fd), ("TCA_BPF_NAME", os.fsencode(name)), ("TCA_BPF_FLAGS", ACT_DIRECT)]
     flags = CREATE if replace else CREATE | EXCLUSIVE
     attributes = [("TCA_KIND", "bpf"), ("TCA_OPTIONS", {"attrs": options})]
     return _message(RTM_NEWTFILTER, flags, _at(index, direction, priority, handle), attributes)
