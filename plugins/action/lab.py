@@ -137,9 +137,14 @@ class ActionModule(ActionBase):
         for key in ("checks", "points", "max_points", "stages"):  # grades are given here alone
             result.pop(key, None)
         facts = result.pop("facts", None)
-        if isinstance(facts, dict):
+        if not result.get("failed"):
+            result.pop("missing", None)  # which tools are missing is the word of a failure
+        if isinstance(facts, dict) and facts:
             result["facts"] = facts
             self._grade(result, facts, _graded(lab, stage, options, facts))
+        elif not result.get("failed") and options.get("state") != "absent":
+            msg = "This machine sent no facts about the lab: nothing is proved."
+            result.update(failed=True, msg=msg)
         return result
 
     def _every_stage(self, lab: Lab, options: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:

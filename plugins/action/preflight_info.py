@@ -44,13 +44,15 @@ class ActionModule(ActionBase):
                 return {**result, "failed": True, "msg": str(error)}
             arguments.update(lab=name, content=content, file=os.path.basename(lab.file))
         result.update(execute(self, "ebpf.lab.preflight_info", arguments, task_vars))
-        if result.get("failed") or result.get("unreachable"):
+        if result.get("failed"):
             return result
+        findings = result.get("findings")
+        if not isinstance(findings, list) or not findings or not all(isinstance(entry, dict) for entry in findings):
+            msg = "This machine sent no findings: nothing is known of it."
+            return {**result, "failed": True, "msg": msg}
         if boolean(self._task.args.get("show", False)):
             _show(str(task_vars.get("inventory_hostname", "")), result.get("lines"))
-        problems = sum(
-            isinstance(finding, dict) and finding.get("level") == "problem" for finding in result.get("findings") or ()
-        )
+        problems = sum(finding.get("level") == "problem" for finding in findings)
         if problems and boolean(self._task.args.get("fail", False)):
             result.update(failed=True, msg=f"This machine cannot run the lab yet; problems: {problems}.")
         return result

@@ -12,7 +12,8 @@ from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible_collections.ebpf.lab.plugins.module_utils._core.errors import BadInput, LabError
 from ansible_collections.ebpf.lab.plugins.plugin_utils.packets import expand
-from ansible_collections.ebpf.lab.plugins.plugin_utils.plain import plain, tidy
+from ansible_collections.ebpf.lab.plugins.plugin_utils.plain import plain
+from ansible_collections.ebpf.lab.plugins.plugin_utils.remote import execute
 
 
 class ActionModule(ActionBase):
@@ -31,9 +32,7 @@ class ActionModule(ActionBase):
                 options["packets"] = expand(plain(options["packets"]), self._capture)
             except LabError as error:
                 return {**result, "failed": True, "msg": str(error)}
-        done = self._execute_module(module_name="ebpf.lab.xdp_test_run", module_args=options, task_vars=task_vars)
-        done.pop("ansible_facts", None)
-        result.update(tidy(done))
+        result.update(execute(self, "ebpf.lab.xdp_test_run", options, task_vars))
         return result
 
     def _capture(self, path: str) -> str:

@@ -14,6 +14,8 @@ import math
 import typing as t
 from collections.abc import Mapping, Sequence, Set
 
+from .messages import is_message, words
+
 DEPTH = 64  # levels of nesting; our own facts have five
 BITS = 256  # of an integer: Python refuses to print one of 4300 digits
 SHOWN = 2000  # characters of a value in a result
@@ -23,7 +25,8 @@ def plain(value: t.Any, depth: int = DEPTH) -> t.Any:
     """The value in the types of JSON alone, by copy: str, int, float, bool, None, list, and dict with str keys.
 
     ansible-core 2.19 and later tag their values with subclasses that jmespath does not know. What JSON cannot hold
-    becomes text: bytes, dates, NaN, integers beyond ``BITS`` bits, whatever is nested deeper than ``depth``.
+    becomes text: bytes, dates, NaN, integers beyond ``BITS`` bits, whatever is nested deeper than ``depth``, and the
+    objects that ansible-core wraps errors and warnings in.
     """
     if value is None or isinstance(value, bool):
         return value
@@ -46,7 +49,7 @@ def plain(value: t.Any, depth: int = DEPTH) -> t.Any:
         if depth <= 0:
             return "(nested too deeply)"
         return [plain(item, depth - 1) for item in value]
-    return f"(a value of type {type(value).__name__})"
+    return words(value) if is_message(value) else f"(a value of type {type(value).__name__})"
 
 
 def _key(key: t.Any) -> str:
@@ -62,7 +65,9 @@ def visible(text: str, limit: int = SHOWN, keep: str = "") -> str:
     characters, every space but the plain one. They could move a terminal's cursor, hide text, or turn the direction
     of reading. ``keep`` names those that stay, for example a newline. What was made visible once stays as it is.
     """
-    shown = "".join(char if char.isprintable() or char in keep else _escape(char) for char in text[: limit + 1])
+    shown = text[: limit + 1]
+    if not shown.isprintable():
+        shown = "".join(char if char.isprintable() or char in keep else _escape(char) for char in shown)
     if len(shown) <= limit:
         return shown
     note = f" (cut: {len(text)} characters)" if len(text) > limit else " (cut)"

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import sys
+import traceback
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from .errors import LabError, NotConverged
+from .errors import LabError, NotConverged, OldPython, Unforeseen, as_failure
 from .host import Host
 from .journal import locked
 from .plan import Applied, Plan, apply_steps, undo_steps
@@ -98,13 +100,17 @@ def _run(host: Host, plan: Plan) -> None:
         left = undo_steps(host, applied)
         if not left:
             host.journal.replace_all(entries_before)
-        if isinstance(error, LabError):
-            error.details.update(undone=undone, not_undone=left)
-            if left:
-                error.fix = f"{error.fix} Not taken back: {'; '.join(left)}.".lstrip()
-            elif undone:
-                error.fix = f"{error.fix} What this run had changed before was taken back.".lstrip()
-        raise
+        if not isinstance(error, Exception):
+            raise
+        failure = as_failure(error)
+        failure.details.update(undone=undone, not_undone=left)
+        if left:
+            failure.fix = f"{failure.fix} Not taken back: {'; '.join(left)}.".lstrip()
+        elif undone:
+            failure.fix = f"{failure.fix} What this run had changed before was taken back.".lstrip()
+        if failure is error:
+            raise
+        raise failure from error
     # A key that is released and claimed again (a link made anew) stays claimed: its last note counts.
     last = {note.key: note for note in notes}
     host.journal.write(note for note in last.values() if note.action == "release")
@@ -147,8 +153,15 @@ def run_info_module(
 
 @contextlib.contextmanager
 def _exits(module: AnsibleModule) -> t.Iterator[None]:
-    """Turn our own failures into the module's failure, with one sentence and the details as values."""
+    """Turn a failure into the module's: one sentence, the details as values, the trace of what was unforeseen."""
     try:
+        if sys.version_info[:2] < OldPython.OLDEST:
+            raise OldPython(sys.version_info[:2])
         yield
-    except LabError as error:
-        module.fail_json(**shown_values({"msg": str(error), **error.details}))
+    except Exception as error:
+        failure = as_failure(error)
+        result = shown_values({"msg": str(failure), **failure.details})
+        if isinstance(failure, Unforeseen):
+            # fail_json drops a trace unless Ansible shows them all.
+            module.exit_json(failed=True, exception=shown(traceback.format_exc()), **result)
+        module.fail_json(**result)

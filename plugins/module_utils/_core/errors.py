@@ -92,3 +92,38 @@ class KernelRefused(LabError):
 
 class NotConverged(LabError):
     """After the run something is still not as asked: another program is working against us, or we have a defect."""
+
+
+class OldPython(LabError):
+    """The Python that runs a module is older than what the modules are written for."""
+
+    OLDEST = (3, 9)
+
+    def __init__(self, version: tuple[int, int]) -> None:
+        found, oldest = (".".join(map(str, number)) for number in (version, self.OLDEST))
+        super().__init__(
+            f"This machine's Python is {found}, and ebpf.lab needs {oldest} or later there.",
+            "Set ansible_python_interpreter to one that is.",
+        )
+
+
+class Unforeseen(LabError):
+    """An exception that no code of ours expected: the system's are the host's matter, all others a defect of ours."""
+
+    def __init__(self, error: Exception) -> None:
+        sentence = f"{type(error).__name__}: {error}".rstrip(". ") + "."
+        if not isinstance(error, OSError) or error.errno is None:
+            super().__init__(sentence, "This is a defect of ebpf.lab: please report it, with what -vvv shows.")
+            return
+        cures = {
+            errno_names.EROFS: "Its file system is mounted read-only; make it writable.",
+            errno_names.ENOSPC: "Its file system is full; make room on it.",
+        }
+        if os.geteuid() != 0:
+            cures.update(dict.fromkeys((errno_names.EACCES, errno_names.EPERM), "It needs root: set become: true."))
+        super().__init__(sentence, cures.get(error.errno, ""), errno=errno_names.errorcode.get(error.errno, ""))
+
+
+def as_failure(error: Exception) -> LabError:
+    """Any exception as a failure that can be read."""
+    return error if isinstance(error, LabError) else Unforeseen(error)

@@ -9,7 +9,7 @@ import itertools
 import typing as t
 from dataclasses import dataclass, field
 
-from .errors import LabError
+from .errors import LabError, as_failure
 
 if t.TYPE_CHECKING:
     from .host import Host
@@ -159,6 +159,6 @@ def undo_steps(host: Host, applied: Applied) -> list[str]:
         try:
             host.progress(f"undo: {step.title()}")
             step.undo(host)
-        except (LabError, OSError) as error:
-            left.append(f"{step.title()}: {error}")
+        except Exception as error:  # whatever it is, the steps before it are still taken back
+            left.append(f"{step.title()}: {as_failure(error)}")
     return left
