@@ -21,7 +21,7 @@ from ansible_collections.ebpf.lab.plugins.module_utils._core.errors import LabEr
 from ansible_collections.ebpf.lab.plugins.module_utils._lab.schema import EVERY_STAGE, BadLab, Lab, Stage, parse
 from ansible_collections.ebpf.lab.plugins.plugin_utils.checks import evaluate, validate_checks
 from ansible_collections.ebpf.lab.plugins.plugin_utils.outcome import failed_checks, outcome
-from ansible_collections.ebpf.lab.plugins.plugin_utils.plain import visible
+from ansible_collections.ebpf.lab.plugins.plugin_utils.plain import tidy, visible
 from ansible_collections.ebpf.lab.plugins.plugin_utils.remote import execute
 
 COLLECTION = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -140,8 +140,8 @@ class ActionModule(ActionBase):
         if not result.get("failed"):
             result.pop("missing", None)  # which tools are missing is the word of a failure
         if isinstance(facts, dict) and facts:
-            result["facts"] = facts
             self._grade(result, facts, _graded(lab, stage, options, facts))
+            result["facts"] = tidy(facts)  # graded as they came, and shown by whoever prints a result
         elif not result.get("failed") and options.get("state") != "absent":
             msg = "This machine sent no facts about the lab: nothing is proved."
             result.update(failed=True, msg=msg)

@@ -20,7 +20,7 @@ import typing as t
 from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
-from ansible_collections.ebpf.lab.plugins.module_utils._core.errors import OldPython
+from ansible_collections.ebpf.lab.plugins.module_utils._core.errors import OldPython, library_cure
 
 from .messages import is_message, trace, words
 from .plain import plain, shown, tidy, visible
@@ -32,6 +32,7 @@ except ImportError:  # no ansible-core's promise; without it a module's warnings
 
 MODULES = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "modules")
 LINE = 1000  # characters of a warning
+UNKNOWN = "Unknown error."  # Ansible's own word for a failure without one
 TAIL = 2000  # characters of what a machine said instead of an answer
 
 # What Ansible knows of a result and our modules may say; facts, hosts and all that steers Ansible is not among it.
@@ -108,7 +109,7 @@ def job_status(action: ActionBase, module: str, job: str, task_vars: dict[str, t
 def _ask(
     action: ActionBase, module: str, arguments: dict[str, t.Any], task_vars: dict[str, t.Any], background: bool
 ) -> dict[str, t.Any]:
-    """The module's answer as Ansible understands it; Ansible's own warnings are shown. Raises AnsibleConnectionFailure."""
+    """The answer as Ansible understands it; its own warnings about it are shown. Raises AnsibleConnectionFailure."""
     context = DeferredWarningContext(variables=task_vars) if DeferredWarningContext else None
     try:
         with context or contextlib.nullcontext(), _uncollected():
@@ -143,22 +144,23 @@ def _taken(
     given = done.get("warnings")
     for warning in given if isinstance(given, list) else ():
         _warn(warning)
-    result = {key: plain(value) if key in raw else tidy(value) for key, value in done.items() if key in allowed}
+    taken = {key: value for key, value in done.items() if key in allowed}
+    for key in {"module_stdout", "module_stderr"} & set(taken):
+        taken[key] = str(taken[key])[-TAIL:]
+    result = {key: plain(value) if key in raw else tidy(value) for key, value in taken.items()}
     for key in {"changed", "failed"} & set(result):
         result[key] = bool(result[key])
     if not isinstance(result.get("rc", 0), int):
         del result["rc"]
-    for key in ("stdout", "stderr", "module_stdout", "module_stderr"):
-        if key in result:
-            text = result[key] if isinstance(result[key], str) else shown(result[key])
-            result[key] = text[-TAIL:] if key.startswith("module_") else text
+    for key in {"stdout", "stderr"} & set(result):
+        result[key] = result[key] if isinstance(result[key], str) else shown(result[key])
     if "diff" in result:
         result["diff"] = _diff(result["diff"])
     deprecations = [_deprecation(entry) for entry in _list(done.get("deprecations"))]
     if deprecations:
         result["deprecations"] = deprecations
     if result.get("failed") or result.get("rc"):
-        _explain(action, result, done.get("exception"))
+        _explain(action, result, done.get("msg"), done.get("exception"))
     interpreter = action._discovered_interpreter
     if action._discovered_interpreter_key and re.fullmatch(r"/[\w./+-]+", str(interpreter)):
         # Found out by the control node, not said by the module: without it each task would look again.
@@ -194,20 +196,18 @@ def _deprecation(entry: t.Any) -> dict[str, t.Any]:
     return found
 
 
-def _explain(action: ActionBase, result: dict[str, t.Any], problem: t.Any) -> None:
+def _explain(action: ActionBase, result: dict[str, t.Any], msg: t.Any, problem: t.Any) -> None:
     """Give a failure its sentence; its trace goes to where Ansible looks for it, and to the reader with -vvv."""
     where = trace(problem) if is_message(problem) else problem if isinstance(problem, str) else ""
-    sentence = result.get("msg")
-    sentence = sentence if isinstance(sentence, str) else "" if sentence is None else shown(sentence)
+    sentence = msg if isinstance(msg, str) else "" if msg is None else shown(plain(msg))
     if not sentence.strip():
         said = words(problem) if is_message(problem) else ""
-        sentence = (
-            f"{_raised(where, said)}. {_cure(action, where)}" if said or where else "It failed and did not say why."
-        )
+        raised = _raised(where, "" if said == UNKNOWN else said)
+        sentence = f"{_ended(raised)} {_cure(action, where)}" if raised else "It failed and did not say why."
     if "module_stdout" in result or "module_stderr" in result:
-        said = [str(result.get(key, "")).strip() for key in ("module_stderr", "module_stdout")]
-        last = next((text.splitlines()[-1] for text in said if text), "nothing")
-        sentence = f"{sentence.strip()} The machine said: {last}"
+        output = [str(result.get(key, "")).strip() for key in ("module_stderr", "module_stdout")]
+        last = next((text.splitlines()[-1][-TAIL // 4 :] for text in output if text), "nothing")
+        sentence = f"{_ended(sentence)} The machine said: {last}"
     result["msg"] = visible(sentence.strip(), TAIL, keep="\n\t")
     if not where.strip():
         return
@@ -216,14 +216,21 @@ def _explain(action: ActionBase, result: dict[str, t.Any], problem: t.Any) -> No
         display.vvv(result["exception"], host=visible(str(action._play_context.remote_addr or ""), 100))
 
 
+def _ended(sentence: str) -> str:
+    sentence = sentence.strip()
+    return sentence if sentence.endswith((".", "!", "?")) else f"{sentence}."
+
+
 def _raised(where: str, said: str) -> str:
     """An exception's own sentence: its type, which only the trace has, and its text."""
     lines = where.strip().splitlines()
-    found = re.fullmatch(r"[\w.]+(Error|Exception|Exit|Interrupt|Warning)\b.*", lines[-1]) if lines else None
     if not said:
-        return (found[0] if found else lines[-1]).rstrip(".") if lines else ""
-    kind = next((line.partition(":")[0] for line in reversed(lines) if line.endswith(said.splitlines()[0])), "")
-    return (f"{kind}: {said}" if re.fullmatch(r"[\w.]+", kind) else said).rstrip(".")
+        return lines[-1].strip() if lines else ""
+    for line in reversed(lines):
+        kind, _colon, text = line.partition(": ")
+        if text and said.startswith(text) and re.fullmatch(r"[\w.]+", kind):
+            return f"{kind}: {said}"
+    return said
 
 
 def _cure(action: ActionBase, where: str) -> str:
@@ -232,10 +239,5 @@ def _cure(action: ActionBase, where: str) -> str:
     if version and (int(version[1]), int(version[2])) < OldPython.OLDEST:
         return str(OldPython((int(version[1]), int(version[2]))))
     if re.search(r"^(ModuleNotFoundError|ImportError):", where, re.MULTILINE):
-        interpreter = str(action._used_interpreter or "").removeprefix("#!")
-        return (
-            f"A library is missing or broken for {interpreter or 'the Python of this machine'}: the role "
-            "ebpf.lab.prerequisites installs them for /usr/bin/python3, and ansible_python_interpreter says which one "
-            "is used."
-        )
+        return library_cure(str(action._used_interpreter or "").removeprefix("#!") or "this machine's Python")
     return "This is a defect of ebpf.lab: please report it, with what -vvv shows."

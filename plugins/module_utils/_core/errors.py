@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno as errno_names
 import os
+import sys
 import typing as t
 from dataclasses import dataclass
 
@@ -107,11 +108,22 @@ class OldPython(LabError):
         )
 
 
+def library_cure(interpreter: str) -> str:
+    """What to do about a library that does not import."""
+    return (
+        f"A library is missing or broken for {interpreter}: the role ebpf.lab.prerequisites installs them for "
+        "/usr/bin/python3, and ansible_python_interpreter says which Python is used."
+    )
+
+
 class Unforeseen(LabError):
     """An exception that no code of ours expected: the system's are the host's matter, all others a defect of ours."""
 
     def __init__(self, error: Exception) -> None:
         sentence = f"{type(error).__name__}: {error}".rstrip(". ") + "."
+        if isinstance(error, ImportError):
+            super().__init__(sentence, library_cure(sys.executable))
+            return
         if not isinstance(error, OSError) or error.errno is None:
             super().__init__(sentence, "This is a defect of ebpf.lab: please report it, with what -vvv shows.")
             return
