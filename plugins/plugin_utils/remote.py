@@ -113,11 +113,12 @@ def _ask(
     context = DeferredWarningContext(variables=task_vars) if DeferredWarningContext else None
     try:
         with context or contextlib.nullcontext(), _uncollected():
-            done = action._execute_module(
-                module_name=module, module_args=arguments, task_vars=task_vars, wrap_async=background
-            )
-            if not background:  # else a warning about it comes when nobody escapes it any more
-                action._remove_tmp_path(action._connection._shell.tmpdir)
+            try:
+                done = action._execute_module(
+                    module_name=module, module_args=arguments, task_vars=task_vars, wrap_async=background
+                )
+            finally:
+                _clean_up(action)
     except AnsibleConnectionFailure as error:
         raise AnsibleConnectionFailure(visible(str(error))) from None
     except AnsibleError as error:
@@ -131,6 +132,14 @@ def _ask(
             _warn(warning)
         done["deprecations"] = [*context.get_deprecation_warnings(), *_list(done.get("deprecations"))]
     return done
+
+
+def _clean_up(action: ActionBase) -> None:
+    """Remove the module's files now: what Ansible says of it when the task is over, nobody escapes."""
+    shell = action._connection._shell
+    path, shell.tmpdir = shell.tmpdir, None
+    if path:
+        action._remove_tmp_path(path)
 
 
 def _warn(warning: t.Any) -> None:

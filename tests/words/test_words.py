@@ -48,7 +48,7 @@ class Room:
         said, aside = self.folder / f"{name}.out", self.folder / f"{name}.err"
         said.write_text(answer if isinstance(answer, str) else json.dumps(answer), encoding="utf-8")
         aside.write_text(stderr, encoding="utf-8")
-        self.add(name, f"cat >/dev/null; cat {said}; cat {aside} >&2; exit {code}")
+        self.add(name, f'[ -f "$1" ] || cat >/dev/null; cat {said}; cat {aside} >&2; exit {code}')
 
     def play(
         self, playbook: t.Union[str, list[dict[str, t.Any]]], *options: str, **env: str
@@ -220,7 +220,7 @@ ANSWERS: dict[str, tuple[t.Any, str]] = {
             "exception": {"a": BAD},
             "invocation": 3,
         },
-        '{"a": "\\x1b[2J',
+        '{"a": "\\u001b[2J',
     ),
     "output": ({"changed": False, "stdout": [BAD]}, "cannot be read"),
     "wrapped": (wrapped("KeyError", f"own sentence {BAD}", help_text="Ask."), "KeyError: own sentence \\x1b[2J"),
@@ -267,3 +267,167 @@ def test_traces_are_shown_with_vvv_and_nothing_is_obeyed(lies: subprocess.Comple
     assert not invisible(every), sorted(invisible(every))
     assert "  own frame" in lies.stdout and '  File "/usr/lib/python3.8/runpy.py"' in lies.stdout
     assert "Unknown error" not in every and "a value of type" not in every and "dispatch failed" not in every
+
+
+# Machines that did not lie: what befell the module is said in its own words.
+ALONE = "exec unshare --mount --net sh -c 'mount -t tmpfs -o {mode} none /var/lib && exec \"$0\" - ' {python}"
+
+
+@pytest.fixture(scope="module")
+def broken(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[subprocess.CompletedProcess[str]]:
+    """A module that would make a namespace and a link, on machines where it cannot."""
+    room = Room(tmp_path_factory.mktemp("broken"))
+    room.add("readonly", ALONE.format(mode="ro", python=sys.executable))
+    for host, library, kind in (("library", "ctypes", "ImportError"), ("defect", "pyroute2", "RecursionError")):
+        folder = room.folder / host / library
+        folder.mkdir(parents=True)
+        (folder / "__init__.py").write_text(f"raise {kind}('it is not what it was')\n", encoding="utf-8")
+        room.add(host, f"export PYTHONPATH={folder.parent}; {ALONE.format(mode='rw', python=sys.executable)}")
+    room.add("missing", 'echo "sh: 1: $0: not found" >&2; exit 127')
+    room.add("fails", "cat >/dev/null; echo 'Fatal Python error: init_fs_encoding: no encodings' >&2; exit 1")
+    veth = {"name": "ebpfwords0", "peer": {"name": "ebpfwords1"}}
+    yield room.play([{"name": "veth", "ebpf.lab.veth": {**veth, "state": "present"}}], "-vvv")
+
+
+@pytest.mark.case("R10")
+@pytest.mark.parametrize(
+    ("host", "sentence", "more"),
+    [
+        ("readonly", "OSError: [Errno 30] Read-only file system: '/var/lib/ebpf.lab'.", "make it writable"),
+        ("library", "ImportError: it is not what it was.", "ebpf.lab.prerequisites"),
+        ("defect", "RecursionError: it is not what it was.", "This is a defect of ebpf.lab"),
+        ("missing", "was not found", "ot found"),
+        ("fails", "The machine said: Fatal Python error: init_fs_encoding: no encodings", "ailed"),
+    ],
+)
+def test_what_goes_wrong_on_a_host_is_said(
+    broken: subprocess.CompletedProcess[str], host: str, sentence: str, more: str
+) -> None:
+    found = re.search(rf"^fatal: \[{host}\].*? => (.*?^\}})$", broken.stdout, re.MULTILINE | re.DOTALL)
+    assert found, broken.stdout
+    msg = json.loads(found[1])["msg"]
+    assert sentence in msg and more in msg, msg
+    if "Error" in sentence[:20]:
+        assert re.search(
+            rf"^(<localhost> |<{host}> )?Traceback.*?^{re.escape(sentence[:-1])}$", broken.stdout, re.M | re.S
+        )
+
+
+NO_FACTS = {"list": [1, 2], "null": None, "empty": {}, "text": "facts", "zero": 0}
+
+
+@pytest.mark.case("K20")
+@pytest.mark.parametrize("playbook", ["provision", "reset", "verify", "stage", "teardown"])
+def test_a_host_that_sends_no_facts_has_not_been_proved(tmp_path: pathlib.Path, playbook: str) -> None:
+    room = Room(tmp_path)
+    room.liar("without", {"changed": False})
+    room.liar("lacks", {"changed": False, "missing": ["clang"]})
+    for name, facts in NO_FACTS.items():
+        room.liar(name, {"changed": False, "facts": facts})
+    options = ["-e", "lab_stage=drop"] if playbook == "stage" else []
+    done = room.play(f"ebpf.lab.{'provision' if playbook == 'stage' else playbook}", *options)
+    every = done.stdout + done.stderr
+    if playbook == "teardown":  # there is nothing to be proved
+        assert done.returncode == 0, every
+        return
+    assert done.returncode != 0, every
+    for host in room.hosts:
+        if playbook == "verify":
+            assert re.search(rf"^  {host} .* failed: This machine sent no facts", done.stdout, re.MULTILINE), every
+        else:
+            assert re.search(rf"^{host} .*failed=1 ", done.stdout, re.MULTILINE), every
+    assert "This machine sent no facts about the lab: nothing is proved." in every or playbook == "verify", every
+
+
+@pytest.mark.case("K20")
+def test_a_host_that_sends_no_findings_is_not_ready(tmp_path: pathlib.Path) -> None:
+    room = Room(tmp_path)
+    for name, findings in {**NO_FACTS, "ready": [True]}.items():
+        room.liar(name, {"changed": False, "ready": True, "lines": [], "findings": findings})
+    done = room.play("ebpf.lab.preflight")
+    assert len(re.findall(r" failed=1 ", done.stdout)) == len(room.hosts), done.stdout
+    assert "This machine sent no findings" in done.stdout + done.stderr
+
+
+@pytest.mark.case("K19")
+def test_a_connection_that_speaks_is_shown_escaped(tmp_path: pathlib.Path) -> None:
+    room = Room(tmp_path)
+    bad = tmp_path / "bad"
+    bad.write_text(BAD, encoding="utf-8")
+    ssh = {"ansible_connection": "ssh", "ansible_ssh_transfer_method": "piped"}
+    # The second does what it is told, but for removing the files that Ansible left; the third has no room for them.
+    told = (
+        'for last; do :; done; case $last in *"{pattern}"*) cat {bad}; cat {bad} >&2; exit 1;; esac; exec sh -c "$last"'
+    )
+    scripts = {
+        "refused": f"cat {bad} >&2; exit 255",
+        "littered": told.format(pattern="rm -f -r", bad=bad),
+        "full": told.format(pattern="mkdir", bad=bad),
+    }
+    for name, script in scripts.items():
+        room.liar(name, {"changed": False})
+        room.add(f"{name}-ssh", script)
+        room.hosts[name].update(
+            ssh, ansible_ssh_executable=str(tmp_path / f"{name}-ssh.sh"), ansible_remote_tmp=str(tmp_path)
+        )
+        del room.hosts[f"{name}-ssh"]
+    done = room.play([task("golang", state="absent")], "-vv", ANSIBLE_PIPELINING="0", ANSIBLE_SSH_RETRIES="0")
+    every = done.stdout + done.stderr
+    assert not invisible(every), every
+    assert re.search(r"^refused .*unreachable=1 ", done.stdout, re.MULTILINE), every
+    assert re.search(r"^littered .*ok=1 ", done.stdout, re.MULTILINE) and "temporary files" in every, every
+    assert every.count("\\x1b[2J") >= 3, every
+
+
+@pytest.fixture(scope="module")
+def ways(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[dict[str, str]]:
+    """The ways in which a task can be run, on an honest host and on a liar."""
+    room = Room(tmp_path_factory.mktemp("ways"))
+    room.hosts["honest"] = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
+    room.liar("liar", {**ESCAPES, "finished": True, "started": True, "failed": False})
+    golang = {"ebpf.lab.golang": {"state": "absent", "prefix": str(room.folder)}}
+    tasks = [
+        {"name": "loop", **golang, "loop": [1, 2]},
+        {"name": "async", **golang, "async": 60, "poll": 1},
+        {"name": "started", **golang, "async": 60, "poll": 0, "register": "job"},
+        {"name": "delegated", **golang, "delegate_to": "{{ 'liar' if inventory_hostname == 'honest' else 'honest' }}"},
+        {"name": "secret", **golang, "no_log": True},
+        {"name": "short", "golang": golang["ebpf.lab.golang"], "collections": ["ebpf.lab"], "become": True},
+        {
+            "name": "defaults",
+            "ebpf.lab.golang": {"state": "absent"},
+            "module_defaults": {"group/ebpf.lab.all": {"prefix": "/x/y"}},
+        },
+        {"name": "wrong", "ebpf.lab.golang": {"state": "gone"}},
+        {"name": "look", "debug": {"msg": "groups: {{ groups | to_json }}, {{ hostvars['liar']['lied'] is defined }}"}},
+        {"name": "look again", "debug": {"var": "hostvars['liar'].ansible_facts"}},
+    ]
+    settings = {"ANSIBLE_ASYNC_DIR": str(room.folder / "jobs")}
+    for host in room.hosts.values():
+        host["ansible_async_dir"] = str(room.folder / "jobs")
+    done = room.play(tasks, "-v", **settings)
+    yield {**sections(done.stdout), "every": done.stdout + done.stderr}
+
+
+@pytest.mark.case("K19")
+def test_a_liar_gains_nothing_in_any_way_of_running_a_task(ways: dict[str, str]) -> None:
+    assert not invisible(ways["every"]), ways["every"]
+    assert "lied" not in ways["look"] and "False" in ways["look"], ways["look"]
+    assert "lied" not in ways["look again"], ways["look again"]
+
+
+@pytest.mark.parametrize("way", ["loop", "async", "short", "defaults", "started"])
+def test_an_honest_host_is_served_in_every_way(ways: dict[str, str], way: str) -> None:
+    text = ways[way]
+    result = re.findall(r"^(?:ok|changed): \[honest\] => (?:\(item=\d\) => )?(\{.*\})$", text, re.MULTILINE)
+    assert len(result) == (2 if way == "loop" else 1), text
+    found = json.loads(result[0])
+    if way == "started":
+        assert found["started"] and found["ansible_job_id"], found
+    else:
+        assert found["goroot"] == "" and not found["changed"], found
+
+
+def test_secrets_stay_secret_and_bad_input_is_named(ways: dict[str, str]) -> None:
+    assert "no_log" in ways["secret"] and "goroot" not in ways["secret"], ways["secret"]
+    assert "value of state must be one of: present, absent, got: gone" in ways["wrong"], ways["wrong"]
