@@ -21,6 +21,7 @@ from ansible_collections.ebpf.lab.plugins.module_utils._core.errors import (
     LabError,
     NotConverged,
     ToolMissing,
+    Unforeseen,
 )
 from ansible_collections.ebpf.lab.plugins.module_utils._core.host import Host
 from ansible_collections.ebpf.lab.plugins.module_utils._core.journal import Journal
@@ -148,8 +149,9 @@ def test_what_does_not_stay_is_not_called_a_success(host: Host) -> None:
 
 def test_a_step_that_breaks_is_undone_too(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Put, "title", lambda self: "x" if self.value < 9 else 1 / 0)
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(Unforeseen, match=r"^ZeroDivisionError: .* This is a defect .* was taken back") as raised:
         gate._run(host, Wanted({"a": 1, "b": 9}).plan({}))
+    assert raised.value.details["undone"] == ["x"]
     assert CELLS == {} and not os.path.exists(host.journal.path)
 
 
@@ -214,3 +216,46 @@ def test_the_runner_tells_what_went_wrong() -> None:
         runner.run(["sleep", "5"], timeout=0.1)
     assert runner.run(["cat"], stdin="ä; $(id)").stdout == "ä; $(id)"
     assert runner.run(["printf", "\\377"]).stdout == "\ufffd"
+
+
+class Module:
+    """Keeps what it is told to answer."""
+
+    def exit_json(self, **result: t.Any) -> None:
+        self.result = result
+        raise SystemExit
+
+    fail_json = exit_json
+
+
+@pytest.mark.case("R10")
+@pytest.mark.parametrize(
+    ("error", "said", "errno"),
+    [
+        (LabError("Known.", "Do this.", tool="x"), "Known. Do this.", None),
+        (KeyError("a"), "KeyError: 'a'. This is a defect of ebpf.lab: please report it, with what -vvv shows.", None),
+        (
+            OSError(30, "Read-only file system", "/a"),
+            "OSError: [Errno 30] Read-only file system: '/a'. Its file",
+            "EROFS",
+        ),
+        (ModuleNotFoundError("No module named 'x'"), "ModuleNotFoundError: No module named 'x'. A library", None),
+    ],
+)
+def test_every_exception_of_a_module_is_a_sentence(error: Exception, said: str, errno: t.Optional[str]) -> None:
+    module = Module()
+    with pytest.raises(SystemExit), gate._exits(t.cast(t.Any, module)):
+        raise error
+    assert module.result["msg"].startswith(said), module.result
+    assert module.result.get("errno") == errno
+    known = type(error) is LabError
+    assert ("exception" not in module.result) if known else ("in test_every" in module.result["exception"])
+
+
+@pytest.mark.case("R10")
+def test_a_python_that_is_too_old_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = Module()
+    monkeypatch.setattr(gate.OldPython, "OLDEST", (4, 1))
+    with pytest.raises(SystemExit), gate._exits(t.cast(t.Any, module)):
+        raise AssertionError("not reached")
+    assert "needs 4.1 or later there. Set ansible_python_interpreter" in module.result["msg"]
