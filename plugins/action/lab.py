@@ -8,6 +8,7 @@ Nothing that a host reports is templated or executed here: facts are only querie
 
 from __future__ import annotations
 
+import base64
 import os
 import secrets
 import threading
@@ -53,13 +54,13 @@ def find_lab(name: str, folders: t.Sequence[str]) -> str:
 def read_lab(path: str) -> tuple[dict[str, t.Any], Lab]:
     """A lab file's content, and the same checked. Raises BadLab and LabError, which name the file and the place."""
     try:
-        with open(path, encoding="utf-8") as file:
-            content = yaml.load(file, Loader=SafeLoader)
+        with open(path, "rb") as file:
+            content = yaml.load(_utf8(path, file.read()), Loader=SafeLoader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         where = f"line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         raise BadLab(path, where, f"this is not YAML: {error.problem}.") from error
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
         raise LabError(f"lab: {path} cannot be read: {error}.") from error
     lab = parse(content, path)
     for stage in lab.stages:
@@ -69,8 +70,19 @@ def read_lab(path: str) -> tuple[dict[str, t.Any], Lab]:
     return content, lab
 
 
-def read_sources(lab: Lab) -> dict[str, str]:
-    """The text of each source file that the lab names: beside the lab file, in files/bpf beside it, or ours."""
+def _utf8(path: str, raw: bytes) -> str:
+    """A file's text. Raises BadLab with the place of the first byte that is none."""
+    try:
+        return raw.decode()
+    except UnicodeDecodeError as error:
+        before = raw[: error.start].decode()
+        line, column = before.count("\n") + 1, len(before.rpartition("\n")[2]) + 1
+        why = f"the byte 0x{raw[error.start]:02x} is no UTF-8; save the file in UTF-8."
+        raise BadLab(path, f"line {line}, column {column}", why) from error
+
+
+def read_sources(lab: Lab) -> dict[str, bytes]:
+    """The content, in whatever encoding, of each source file that the lab names: beside the lab file, in files/bpf beside it, or ours."""
     here = os.path.dirname(os.path.abspath(lab.file))
     found = {}
     for name in lab.sources:
@@ -78,8 +90,11 @@ def read_sources(lab: Lab) -> dict[str, str]:
         path = next((path for path in tried if os.path.isfile(path)), None)
         if path is None:
             raise BadLab(lab.file, "objects", f"there is no source {name}; it was looked for at {', '.join(tried)}.")
-        with open(path, encoding="utf-8") as file:
-            found[name] = file.read()
+        try:
+            with open(path, "rb") as file:
+                found[name] = file.read()
+        except OSError as error:
+            raise LabError(f"{lab.file}: the source {path} cannot be read: {error.strerror}.") from error
     return found
 
 
@@ -89,6 +104,11 @@ def labs_beside(action: ActionBase) -> list[str]:
     if action._task.get_path():
         folders.insert(0, os.path.dirname(action._task.get_path().rpartition(":")[0]))
     return folders
+
+
+def sent(sources: t.Mapping[str, bytes]) -> dict[str, str]:
+    """The sources in the form in which the module gets them: a module's arguments are JSON, so no plain bytes."""
+    return {name: base64.b64encode(content).decode("ascii") for name, content in sources.items()}
 
 
 class ActionModule(ActionBase):
@@ -107,7 +127,7 @@ class ActionModule(ActionBase):
         quiet, prove = (boolean(options.get(name, False)) for name in ("quiet", "prove"))
         try:
             content, lab = read_lab(find_lab(name, labs_beside(self)))
-            sources = read_sources(lab)
+            sources = sent(read_sources(lab))
             every = options.get("stage") == EVERY_STAGE and options.get("state") == "verified"
             stages = lab.stages if every else [lab.stage(str(options.get("stage") or ""))]
         except LabError as error:

@@ -80,7 +80,7 @@ options:
     type: str
     default: lab
   sources:
-    description: The text of the lab's source files by their names. Set by the action plugin.
+    description: The contents of the lab's source files by their names, in base64. Set by the action plugin.
     type: dict
     default: {}
   progress:

@@ -15,10 +15,11 @@ import subprocess
 import typing as t
 
 import pytest
-from ansible_collections.ebpf.lab.plugins.action.lab import find_lab, read_lab, read_sources
+from ansible_collections.ebpf.lab.plugins.action.lab import find_lab, read_lab, read_sources, sent
 from ansible_collections.ebpf.lab.plugins.module_utils._bpf import compiler
 from ansible_collections.ebpf.lab.plugins.module_utils._core.converge import converge
 from ansible_collections.ebpf.lab.plugins.module_utils._core.host import Host
+from ansible_collections.ebpf.lab.plugins.module_utils._core.text import from_bytes, to_bytes
 from ansible_collections.ebpf.lab.plugins.module_utils._lab.resource import desired
 from ansible_collections.ebpf.lab.plugins.module_utils._lab.schema import WORK_FOLDER
 from ansible_collections.ebpf.lab.plugins.plugin_utils.checks import evaluate
@@ -41,7 +42,7 @@ class Lab:
 
     def __init__(self, name: str) -> None:
         self.content, self.lab = read_lab(find_lab(name, []))
-        self.sources = read_sources(self.lab)
+        self.sources = {name: from_bytes(content) for name, content in read_sources(self.lab).items()}
         self.stages = [stage.name for stage in self.lab.stages]
 
     def run(
@@ -53,22 +54,26 @@ class Lab:
         exclusive: bool = False,
     ) -> Result:
         """The module's result with ``checks`` and ``failed``, the names of the checks that did not pass."""
-        params = {
-            "content": self.content,
-            "file": self.lab.file,
-            "sources": self.sources,
-            "state": state,
-            "stage": stage,
-            "traffic": traffic,
-            "exclusive": exclusive,
-        }
-        resource = desired(params)
+        resource = desired(self.params(state, stage, traffic, exclusive))
         with Host(owner=self.lab.name) as host:
             result = converge(host, resource, check)
         if "facts" in result:
             result["checks"] = evaluate(self.lab.stage(result["stage"]).checks, result["facts"])
             result["failed"] = [entry["name"] for entry in result["checks"] if not entry["passed"]]
         return result
+
+    def params(self, state: str, stage: str, traffic: bool = True, exclusive: bool = False) -> Result:
+        """What the action plugin sends to the module."""
+        return {
+            "lab": self.lab.name,
+            "content": self.content,
+            "file": self.lab.file,
+            "sources": sent({name: to_bytes(text) for name, text in self.sources.items()}),
+            "state": state,
+            "stage": stage,
+            "traffic": traffic,
+            "exclusive": exclusive,
+        }
 
     def up(self, stage: str, **options: t.Any) -> Result:
         """What provision does."""

@@ -130,5 +130,5 @@ def test_a_lab_beside_the_playbook_with_its_own_sources(tmp_path: pathlib.Path) 
     write(tmp_path, GOOD)
     path = find_lab("mine", [str(tmp_path)])
     _content, lab = read_lab(path)
-    sources: t.Mapping[str, str] = read_sources(lab)
-    assert sources == {"xdp_pass.c": "mine"}
+    sources: t.Mapping[str, bytes] = read_sources(lab)
+    assert sources == {"xdp_pass.c": b"mine"}

@@ -13,6 +13,7 @@ import typing as t
 from dataclasses import dataclass
 
 from .._core.errors import LabError
+from .._core.text import from_bytes
 from .syscall import MAP_TYPES
 
 MAGIC = 0xEB9F
@@ -70,7 +71,7 @@ class Btf:
         names = blob[header + names_at : header + names_at + names_size]
 
         def name(at: int) -> str:
-            return names[at : names.index(b"\0", at)].decode(errors="replace")
+            return from_bytes(names[at : names.index(b"\0", at)])
 
         yield Type(0, "void")
         at, end = header + types_at, header + types_at + types_size
@@ -121,12 +122,22 @@ class Btf:
             return found.count * self.size_of(found.target)
         return 8 if found.kind == PTR else found.size
 
+    def holds(self, number: int, names: t.Collection[str], depth: int = 32) -> bool:
+        """Whether a type is, or has a member that is, a struct of one of these names."""
+        found = self.resolve(number)
+        if found.kind == ARRAY:
+            return self.holds(found.target, names, depth)
+        if found.kind not in (STRUCT, UNION):
+            return False
+        return found.name in names or (depth > 0 and any(self.holds(m.type, names, depth - 1) for m in found.members))
+
 
 @dataclass(frozen=True)
 class MapDefinition:
     """A map as an object defines it; sizes are bytes. ``legacy`` marks one that libbpf 1.0 and newer refuse.
 
-    ``pin_by_name``: it says LIBBPF_PIN_BY_NAME, so the loader pins it below /sys/fs/bpf by itself.
+    ``pin_by_name``: it says LIBBPF_PIN_BY_NAME, so the loader pins it below /sys/fs/bpf by itself. ``timers``: its
+    values hold a bpf_timer or a bpf_wq.
     """
 
     name: str
@@ -137,6 +148,15 @@ class MapDefinition:
     flags: int = 0
     legacy: bool = False
     pin_by_name: bool = False
+    timers: bool = False
+
+    @property
+    def needs_pin(self) -> bool:
+        """Whether it is of no use once no descriptor and no pin is left of it, be it used by a program or not.
+
+        The kernel then empties a prog_array, and cancels timers and starts no new ones.
+        """
+        return self.type == "prog_array" or self.timers
 
 
 def map_definitions(btf: Btf) -> list[MapDefinition]:
@@ -144,13 +164,15 @@ def map_definitions(btf: Btf) -> list[MapDefinition]:
     found = []
     sections = [kind for kind in btf.types if kind.kind == DATASEC and kind.name == ".maps"]
     for variable in (btf.types[member.type] for section in sections for member in section.members):
-        values = {}
+        values: dict[str, int] = {}
+        value = None
         for member in btf.resolve(variable.target).members:
             pointer = btf.resolve(member.type)
             if pointer.kind != PTR:
                 continue
             if member.name in ("key", "value"):
                 values[f"{member.name}_size"] = btf.size_of(pointer.target)
+                value = pointer.target if member.name == "value" else value
             else:  # __uint(): a pointer to an array of as many elements as the number says
                 values[member.name] = btf.resolve(pointer.target).count
         kind = values.get("type", 0)
@@ -163,6 +185,7 @@ def map_definitions(btf: Btf) -> list[MapDefinition]:
                 max_entries=values.get("max_entries", 0),
                 flags=values.get("map_flags", 0),
                 pin_by_name=values.get("pinning", 0) == 1,
+                timers=value is not None and btf.holds(value, ("bpf_timer", "bpf_wq")),
             )
         )
     return found

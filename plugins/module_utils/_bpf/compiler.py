@@ -11,6 +11,7 @@ import re
 import typing as t
 from dataclasses import dataclass
 
+from .._core import files
 from .._core.command import Runner
 from .._core.errors import Completed, LabError, ToolMissing
 
@@ -112,8 +113,8 @@ def compile_object(runner: Runner, recipe: Recipe, folder: str) -> tuple[str, li
         said += done.stderr
         if done.rc != 0:
             raise CompileFailed(recipe.source, done)
-    with open(depfile, encoding="utf-8", errors="surrogateescape") as file:
-        words = re.split(r"(?<!\\)\s+", file.read().replace("\\\n", " ").partition(":")[2].strip())
+    text = os.fsdecode(files.read(depfile) or b"")
+    words = re.split(r"(?<!\\)\s+", text.replace("\\\n", " ").partition(":")[2].strip())
     headers = [word.replace("\\ ", " ") for word in words if word and word != recipe.source]
     return output, headers, diagnostics(said)
 

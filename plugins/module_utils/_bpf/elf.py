@@ -9,6 +9,7 @@ import typing as t
 from dataclasses import asdict, dataclass
 
 from .._core.errors import LabError
+from .._core.text import from_bytes
 from .btf import Btf, MapDefinition, map_definitions
 
 EM_BPF = ("EM_BPF", 247)  # Ubuntu 22.04's pyelftools has no name for the number
@@ -105,7 +106,7 @@ def read_object(path: str) -> ObjectInfo:
                 ),
                 programs=tuple(programs),
                 maps=tuple((map_definitions(Btf(btf.data())) if btf is not None else []) + legacy),
-                licence=licence.data().split(b"\0")[0].decode(errors="replace") if licence is not None else "",
+                licence=from_bytes(licence.data().split(b"\0")[0]) if licence is not None else "",
             )
     except OSError as error:
         raise LabError(f"The BPF object {path} cannot be read: {error.strerror}.", "Compile it first.") from error

@@ -123,7 +123,9 @@ class MakeFolder(Step):
         try:
             os.mkdir(self.path, 0o700 if self.volatile else 0o755)
         except FileExistsError:
-            return
+            if os.path.isdir(self.path):
+                return
+            raise LabError(f"{self.title()}: something else of that name is there.", "Move it away.") from None
         except OSError as error:
             raise LabError(f"{self.title()}: {error.strerror}.") from error
         host.kept["made", self.path] = True
@@ -177,7 +179,7 @@ def ours_and_empty(host: Host, path: str) -> tuple[str, ...]:
     """The claimed folders and the claimed mount at ``path`` and above that hold nothing but each other, inner first."""
     found: list[str] = []
     while path != "/":
-        if host.journal.claimed(f"dir:{path}") and os.path.isdir(path):
+        if host.journal.claimed(f"dir:{path}") and os.path.isdir(path) and not os.path.islink(path):
             if set(os.listdir(path)) - {os.path.basename(inner) for inner in found[-1:]}:
                 break
             found.append(path)

@@ -146,7 +146,7 @@ def attachments(host: Host) -> list[dict[str, t.Any]]:
 def read(path: str) -> t.Optional[str]:
     """A small file of the kernel's, stripped; None when it is not there or may not be read."""
     try:
-        with open(path, encoding="utf-8", errors="replace") as file:
+        with open(path, encoding="utf-8", errors="surrogateescape") as file:
             return file.read(4096).strip()
     except OSError:
         return None
@@ -175,7 +175,9 @@ def has_module(name: str, option: str) -> t.Optional[bool]:
     told = None
     folder = f"/lib/modules/{platform.release()}"
     for listing in ("modules.builtin", "modules.dep"):
-        with contextlib.suppress(OSError), open(os.path.join(folder, listing), encoding="utf-8") as file:
+        with contextlib.suppress(OSError), open(
+            os.path.join(folder, listing), encoding="utf-8", errors="surrogateescape"
+        ) as file:
             told = False
             if any(re.match(rf"\S*/{re.escape(name)}\.ko", line) for line in file):
                 return True

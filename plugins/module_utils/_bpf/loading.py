@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import typing as t
 from dataclasses import dataclass
 
-from .._core.errors import LabError
+from .._core.errors import LabError, Refused
+from .._core.files import sha256_of
 from .._core.host import Host
 from .._core.plan import Note, Step
-from . import syscall
+from . import sections, syscall
 from .elf import ObjectInfo
-from .folders import MOUNT, ensure
-from .objects import info_of, sha256_of
-from .pins import claim_of, fits, keep, keep_foreign, put_back
+from .folders import MOUNT, ensure, sweep
+from .objects import info_of
+from .pins import claim_of, fits, keep, keep_foreign, kept_path, put_back
 from .syscall import MapInfo, ProgramInfo
 
 
@@ -50,6 +52,29 @@ def by_function(info: ObjectInfo, pinned: t.Mapping[str, ProgramInfo]) -> dict[s
     return found
 
 
+def held_pins(info: ObjectInfo, path: str, pin_path: str, pin_maps: t.Collection[str]) -> dict[str, str]:
+    """The maps that are pinned because their programs need it, by name, each with its pin.
+
+    A dash is in no name in C, so that the pin of a map is never that of a program; and each object has its own.
+    """
+    stem = re.sub(r"\W", "_", os.path.splitext(os.path.basename(path))[0], flags=re.ASCII)[:100]
+    names = [entry.name for entry in info.maps if entry.needs_pin and entry.name not in pin_maps]
+    return {name: os.path.join(pin_path, f"{stem}-{name}") for name in names}
+
+
+def is_a_folder(path: str) -> Refused:
+    """The refusal to pin where a folder is."""
+    return Refused(f"pin_path: {path} is a folder, where a pin is to be.", f"Remove it: rm -r {path}.")
+
+
+def is_pinned(path: str) -> Refused:
+    """The refusal to replace what somebody else has pinned."""
+    return Refused(
+        f"pin_path: {path} is pinned already, and not by the lab.",
+        "Choose another folder, or say overwrite: true; state: absent then puts the old pin back.",
+    )
+
+
 @dataclass(frozen=True)
 class RemoveStaging(Step):
     """Remove what a run that was killed left in the staging folder."""
@@ -68,10 +93,11 @@ class RemoveStaging(Step):
 
 @dataclass(frozen=True)
 class LoadPrograms(Step):
-    """Load ``object`` and pin its programs, and the maps ``pin_maps``, over what is pinned there.
+    """Load ``object`` and pin its programs, and the maps ``pin_maps`` and ``held_pins``, over what is pinned there.
 
-    ``stale`` are pins of ours that the object no longer has a program for; ``aside`` foreign pins and where they are
-    kept. Everything else is looked up when the step runs, because the object may be made by an earlier step.
+    ``foreign`` says what becomes of foreign pins in the way: "refuse", "aside" (the journal keeps them) or "replace".
+    All of them, and pins of ours that the object no longer has a program for, are looked up when the step runs, because
+    the object may be made by an earlier step.
     """
 
     object: str
@@ -80,16 +106,14 @@ class LoadPrograms(Step):
     pin_maps: tuple[str, ...]
     map_path: str
     reuse_maps: bool
-    stale: tuple[str, ...] = ()
-    aside: tuple[tuple[str, str], ...] = ()
+    foreign: str = "refuse"
 
     def title(self) -> str:
         return f"load {self.object} and pin its programs in {self.pin_path}"
 
     def notes(self) -> tuple[Note, ...]:
         staging = f"dir:{staging_of(self.pin_path)}"
-        saves = (Note("save", f"pin:{path}", {"kept": kept}) for path, kept in self.aside)
-        return (*saves, Note("claim", staging), Note("release", staging))
+        return (Note("claim", staging), Note("release", staging))
 
     def apply(self, host: Host) -> None:
         digest = sha256_of(self.object)
@@ -102,29 +126,31 @@ class LoadPrograms(Step):
         for folder in dict.fromkeys((self.pin_path, self.map_path)):
             ensure(host, folder)
         reuse = self._reusable(info)
+        held = held_pins(info, self.object, self.pin_path, self.pin_maps)
         staging = staging_of(self.pin_path)
         clear(staging)
         os.mkdir(staging, 0o700)
         touched: list[str] = []
+        moved: list[tuple[str, str]] = []
         try:
             programs, maps = f"{staging}/programs", f"{staging}/maps"
             Bpftool(host.runner).loadall(
                 self.object,
                 programs,
                 program_type=self.program_type,
-                maps=maps if self.pin_maps else None,
+                maps=maps if self.pin_maps or held else None,
                 reuse=reuse,
             )
-            self._swap(host, digest, info, reuse, programs, maps, touched)
+            self._swap(host, digest, info, reuse, held, staging, touched, moved)
         except BaseException:
-            self._take_back(host, touched)
+            self._take_back(host, touched, moved)
             raise
         finally:
             clear(staging)
-        host.kept.setdefault(("loaded", self), []).append(touched)
+        host.kept.setdefault(("loaded", self), []).append((touched, moved))
 
     def undo(self, host: Host) -> None:
-        self._take_back(host, host.kept[("loaded", self)].pop())
+        self._take_back(host, *host.kept[("loaded", self)].pop())
 
     def _check(self, info: ObjectInfo) -> None:
         defined = {entry.name for entry in info.maps}
@@ -140,6 +166,7 @@ class LoadPrograms(Step):
                 )
         if not info.programs:
             raise LabError(f"object: {self.object} holds no program.", "Give the function a section by SEC().")
+        sections.check(self.object, info, self.program_type)
 
     def _reusable(self, info: ObjectInfo) -> dict[str, str]:
         """The pins of the maps that the new programs take over, by the maps' names."""
@@ -156,11 +183,13 @@ class LoadPrograms(Step):
         digest: str,
         info: ObjectInfo,
         reuse: t.Mapping[str, str],
-        programs: str,
-        maps: str,
+        held: t.Mapping[str, str],
+        staging: str,
         touched: list[str],
+        moved: list[tuple[str, str]],
     ) -> None:
         """Rename the staged pins over the old ones; each rename is atomic, and none can be refused by the verifier."""
+        programs, maps = f"{staging}/programs", f"{staging}/maps"
         pinned = {name: syscall.program_at(os.path.join(programs, name)) for name in os.listdir(programs)}
         names = by_function(info, {name: what for name, what in pinned.items() if what is not None})
         lost = [program.name for program in info.programs if program.name not in names]
@@ -173,10 +202,15 @@ class LoadPrograms(Step):
                 source,
                 t.cast(ProgramInfo, pinned[names[program.name]]),
             )
-        for name in self.pin_maps:
+        for name, path in {**{name: os.path.join(self.map_path, name) for name in self.pin_maps}, **held}.items():
             source = os.path.join(maps, name)
-            moves[os.path.join(self.map_path, name)] = (source, t.cast(MapInfo, syscall.at(source)))
+            moves[path] = (source, t.cast(MapInfo, syscall.at(source)))
+        folder = next((path for path in moves if os.path.isdir(path) and not os.path.islink(path)), None)
+        if folder is not None:
+            raise is_a_folder(folder)
+        aside = self._aside(host, [path for path in moves if path not in reuse.values()])
         made_from = {"object": self.object, "sha256": digest, "folder": self.pin_path}
+        names_of_held = {path: name for name, path in held.items()}
         claims = []
         for path, (_source, what) in moves.items():
             if path in reuse.values() and claim_of(host, path) is None:
@@ -184,19 +218,26 @@ class LoadPrograms(Step):
             value = {**made_from, "id": what.id}
             if isinstance(what, ProgramInfo):
                 value["map_ids"] = list(what.map_ids)
+            if path in names_of_held:
+                value["map"] = names_of_held[path]
             claims.append(Note("claim", f"pin:{path}", value))
         host.journal.write(claims)
-        for path, kept in self.aside:
-            if os.path.lexists(path):
-                keep_foreign(host, path, kept)
-                host.kept["aside", path] = kept
+        for path, kept in aside.items():
+            keep_foreign(host, path, kept)
+            moved.append((path, kept))
         for path, (source, _what) in moves.items():
             if path in reuse.values():
                 continue
             keep(host, path)
             touched.append(path)
             os.rename(source, path)
-        stale = [path for path in self.stale if (claim_of(host, path) or {}).get("object") == self.object]
+        stale = [
+            key[len("pin:") :]
+            for key, entry in host.journal.claims("pin:").items()
+            if (entry.value or {}).get("folder") == self.pin_path
+            and entry.value.get("object") == self.object
+            and key[len("pin:") :] not in moves
+        ]
         for path in stale:
             keep(host, path)
             touched.append(path)
@@ -204,10 +245,21 @@ class LoadPrograms(Step):
                 os.unlink(path)
         host.journal.write(Note("release", f"pin:{path}") for path in stale)
 
-    def _take_back(self, host: Host, touched: t.Sequence[str]) -> None:
+    def _aside(self, host: Host, paths: t.Sequence[str]) -> dict[str, str]:
+        """The foreign pins among ``paths`` and where to keep them; noted in the journal. Raises Refused."""
+        foreign = {path: syscall.at(path) for path in paths if os.path.lexists(path) and claim_of(host, path) is None}
+        if not foreign or self.foreign == "replace":
+            return {}
+        if self.foreign == "refuse":
+            raise is_pinned(next(iter(foreign)))
+        kept = {path: kept_path(what) for path, what in foreign.items() if isinstance(what, (ProgramInfo, MapInfo))}
+        host.journal.write(Note("save", f"pin:{path}", {"kept": where}) for path, where in kept.items())
+        return kept
+
+    @staticmethod
+    def _take_back(host: Host, touched: t.Sequence[str], moved: t.Sequence[tuple[str, str]]) -> None:
         for path in reversed(touched):
             put_back(host, path)
-        for path, _kept in self.aside:
-            kept = host.kept.pop(("aside", path), None)
-            if kept is not None:
-                os.rename(kept, path)
+        for path, kept in moved:
+            os.rename(kept, path)
+            sweep(host, os.path.dirname(kept))

@@ -41,6 +41,7 @@ class MapResource:
     ``new``: it is made when it is not there, and pinned at ``pin``. ``pin`` without ``new``: the map that ``ref``
     finds is pinned there. ``present`` False: the pin that we made goes, and entries of a map that is not ours are put
     back. ``entries`` and ``absent_keys`` are JSON. ``netns`` is where a devmap's interfaces are. ``raw``: bytes only.
+    ``as_loaded``: a prog_array is left as its object filled it.
     """
 
     ref: MapRef
@@ -52,6 +53,7 @@ class MapResource:
     pin: str = ""
     netns: str = ""
     raw: bool = False
+    as_loaded: bool = False
 
     @classmethod
     def from_params(cls, params: t.Mapping[str, t.Any]) -> MapResource:
@@ -199,7 +201,7 @@ class MapResource:
 
     def _changes(self, now: MapState, shape: Shape) -> t.Optional[tuple[Entries, Entries]]:
         """The entries that differ, as they are and as they should be; None when no entries are asked for."""
-        if not self._asks():
+        if not self._asks() or (self.as_loaded and shape.info.type == "prog_array"):
             return None
         zero = bytes(shape.room) if shape.info.type in FIXED else None
         after: dict[bytes, t.Optional[bytes]] = {}

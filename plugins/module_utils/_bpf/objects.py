@@ -10,7 +10,6 @@ it goes with the object, and a run without a change reads it instead of the obje
 from __future__ import annotations
 
 import base64
-import contextlib
 import hashlib
 import os
 import shutil
@@ -18,26 +17,17 @@ import tempfile
 import typing as t
 from dataclasses import dataclass
 
+from .._core import files
 from .._core.errors import BadInput, LabError, Refused
+from .._core.files import KeepFile, sha256_of
 from .._core.host import Host
-from .._core.plan import Note, Plan, Step
+from .._core.plan import Forget, Note, Plan, Step
 from . import compiler
 from .compiler import Recipe
 from .elf import ObjectInfo, read_object
 from .folders import Sweep, existing, making, ours_and_empty, sweep, unsweep
 
 KEPT_BYTES = 4 << 20  # of a foreign file that is replaced: more does not belong in the journal
-
-
-def sha256_of(path: str) -> t.Optional[str]:
-    """The SHA-256 of a file in hexadecimal; None when there is no such file. Raises LabError."""
-    try:
-        with open(path, "rb") as file:
-            return hashlib.sha256(file.read()).hexdigest()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except OSError as error:
-        raise LabError(f"{path} cannot be read: {error.strerror}.") from error
 
 
 def info_of(host: Host, path: str, digest: str) -> ObjectInfo:
@@ -80,7 +70,8 @@ class ObjectState:
 
     ``record`` is the build's record; ``folders`` those above that exist; ``empty`` those of ours that hold nothing.
     ``restorable``: the journal has a foreign file to put back. ``foreign`` is the content, in base64, of a file at
-    ``dest`` that is not ours.
+    ``dest`` that is not ours. ``there`` is what is at ``dest``, of whatever kind. ``folder_gone``: what bears the name
+    of the lab's own folder is another thing by now.
     """
 
     digest: t.Optional[str]
@@ -92,6 +83,18 @@ class ObjectState:
     empty: tuple[str, ...] = ()
     restorable: bool = False
     foreign: t.Optional[str] = None
+    there: str = ""
+    folder_gone: bool = False
+
+    @property
+    def occupied(self) -> bool:
+        """Whether anything is at ``dest``."""
+        return bool(self.there) or self.digest is not None
+
+    @property
+    def ours(self) -> bool:
+        """Whether it is a file that we have made, be it by a run that was killed before it was in place."""
+        return self.record is not None and self.digest in (self.record["sha256"], self.record.get("replaces", ""))
 
     @property
     def intact(self) -> bool:
@@ -100,7 +103,7 @@ class ObjectState:
 
     def describe(self) -> dict[str, t.Any]:
         """For the diff."""
-        if self.digest is None:
+        if not self.occupied:
             return {"state": "absent"}
         if not self.intact or self.made_from is None:
             return {"state": "present", "made_from": "another file" if self.claimed else "not known"}
@@ -121,7 +124,11 @@ class CompileObject(Step):
         return f"compile {self.recipe.source} to {self.dest}"
 
     def apply(self, host: Host) -> None:
-        folder = tempfile.mkdtemp(prefix=".ebpf-lab-", dir=os.path.dirname(self.dest))
+        claim = host.journal.claimed(f"file:{self.dest}")
+        try:
+            folder = tempfile.mkdtemp(prefix=files.TEMPORARY, dir=os.path.dirname(self.dest))
+        except OSError as error:
+            raise files.failed(self.title(), error) from error
         try:
             if not os.path.isfile(self.recipe.source):
                 raise LabError(
@@ -144,14 +151,17 @@ class CompileObject(Step):
                 "include_paths": list(self.recipe.include_paths),
                 "headers": [[path, sha256_of(path)] for path in sorted(set(headers))],
                 "disassembly": {},
+                "replaces": ((claim.value if claim is not None else None) or {}).get("sha256", ""),
             }
             if self.disassemble is not None:
                 record["disassembly"] = {self.disassemble: compiler.disassemble(host.runner, built, self.disassemble)}
             os.chmod(built, 0o644)
-            with contextlib.suppress(FileNotFoundError), open(self.dest, "rb") as file:
-                host.kept["replaced", self.dest] = file.read()
-            os.replace(built, self.dest)
+            host.kept["replaced", self.dest] = files.read(self.dest)
+            # Before the object: what is there without a record is somebody else's.
             host.journal.write([Note("claim", f"file:{self.dest}", record, volatile=False)])
+            os.replace(built, self.dest)
+        except OSError as error:
+            raise files.failed(self.title(), error) from error
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -180,12 +190,8 @@ class RemoveObject(Step):
 
     def apply(self, host: Host) -> None:
         saved = host.journal.saved(f"file:{self.dest}")
-        try:
-            with contextlib.suppress(FileNotFoundError), open(self.dest, "rb") as file:
-                host.kept["replaced", self.dest] = file.read()
-            put_back(self.dest, base64.b64decode(saved.saved) if saved is not None else None)
-        except OSError as error:
-            raise LabError(f"{self.title()}: {error.strerror}.") from error
+        host.kept["replaced", self.dest] = files.read(self.dest)
+        put_back(self.dest, base64.b64decode(saved.saved) if saved is not None else None)
         sweep(host, os.path.dirname(self.dest))
 
     def undo(self, host: Host) -> None:
@@ -198,10 +204,8 @@ class RemoveObject(Step):
 
 def _content(path: str) -> t.Optional[str]:
     """A foreign file in base64, for the journal; None when there is none. Raises Refused when it is too big."""
-    try:
-        with open(path, "rb") as file:
-            content = file.read(KEPT_BYTES + 1)
-    except FileNotFoundError:
+    content = files.read(path, limit=KEPT_BYTES + 1)
+    if content is None:
         return None
     if len(content) > KEPT_BYTES:
         raise Refused(f"dest: {path} is there, and is too big to be kept in the journal.", "Move it away by hand.")
@@ -211,14 +215,17 @@ def _content(path: str) -> t.Optional[str]:
 def put_back(path: str, content: t.Optional[bytes]) -> None:
     """Make the file hold ``content`` by a rename; None removes it."""
     if content is None:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)
-        return
-    handle, temporary = tempfile.mkstemp(prefix=".ebpf-lab-", dir=os.path.dirname(path))
-    with os.fdopen(handle, "wb") as file:
-        file.write(content)
-    os.chmod(temporary, 0o644)
-    os.replace(temporary, path)
+        files.remove(path)
+    else:
+        files.write(path, content)
+
+
+def is_ours(host: Host, path: str) -> bool:
+    """Whether the file at ``path`` is as we wrote or made it."""
+    claim = host.journal.claimed(f"file:{path}")
+    value = (claim.value if claim is not None else None) or {}
+    made = {value.get(key) for key in ("written", "sha256", "replaces")} - {None}
+    return bool(made) and sha256_of(path, follow=False) in made
 
 
 @dataclass(frozen=True)
@@ -226,7 +233,8 @@ class ObjectResource:
     """An object file at ``dest`` made by ``recipe``; ``present`` False: none of ours there.
 
     ``disassemble`` names a section whose instructions are returned. ``overwrite``: a file that we did not make may
-    be replaced; the journal keeps it.
+    be replaced; the journal keeps it. ``own_folder``: the folder is the lab's, where whatever somebody put in the
+    object's place is kept beside it.
     """
 
     dest: str
@@ -234,9 +242,10 @@ class ObjectResource:
     present: bool = True
     disassemble: t.Optional[str] = None
     overwrite: bool = False
+    own_folder: bool = False
 
     @classmethod
-    def from_params(cls, params: t.Mapping[str, t.Any]) -> ObjectResource:
+    def from_params(cls, params: t.Mapping[str, t.Any], own_folder: bool = False) -> ObjectResource:
         """From the parameters of ``bpf_object``. Raises BadInput."""
         present = params.get("state", "present") == "present"
         for option in ("src", "dest"):
@@ -262,13 +271,16 @@ class ObjectResource:
             if present
             else None
         )
-        return cls(dest, recipe, present, params.get("disassemble"), bool(params.get("overwrite")))
+        return cls(dest, recipe, present, params.get("disassemble"), bool(params.get("overwrite")), own_folder)
 
     def observe(self, host: Host) -> ObjectState:
         """Digests of the object, its source and the headers it was made from; the compiler's version."""
         claim = host.journal.claimed(f"file:{self.dest}")
         record = claim.value if claim is not None else None
         folder = os.path.dirname(self.dest)
+        folder_gone = self.own_folder and files.kind(folder) not in ("", "folder")
+        restorable = host.journal.saved(f"file:{self.dest}") is not None
+        unknown = self.overwrite and self.present and not record and not restorable
         made_from = None
         if record:
             made_from = Inputs(
@@ -281,15 +293,17 @@ class ObjectResource:
                 tuple((path, digest) for path, digest in record["headers"]),
             )
         return ObjectState(
-            digest=sha256_of(self.dest),
+            digest=None if folder_gone else sha256_of(self.dest, follow=False),
             claimed=claim is not None,
             made_from=made_from,
             inputs=self._inputs(host, record) if self.recipe is not None else None,
-            folders=existing(folder),
-            record=record,
+            folders=existing(os.path.dirname(folder) if folder_gone else folder),
+            record=record or None,
             empty=ours_and_empty(host, folder),
-            restorable=host.journal.saved(f"file:{self.dest}") is not None,
-            foreign=_content(self.dest) if claim is None and self.overwrite and self.present else None,
+            restorable=restorable,
+            foreign=_content(self.dest) if unknown else None,
+            there="" if folder_gone else files.kind(self.dest),
+            folder_gone=folder_gone,
         )
 
     def _inputs(self, host: Host, record: t.Optional[dict[str, t.Any]]) -> Inputs:
@@ -314,8 +328,12 @@ class ObjectResource:
         recipe, inputs = t.cast(Recipe, self.recipe), t.cast(Inputs, now.inputs)
         if now.intact and now.made_from == inputs:
             return Plan(before=now.describe(), after=now.describe())
-        foreign = now.digest is not None and not now.claimed
-        if foreign and not self.overwrite:
+        kept: tuple[Step, ...] = ()
+        if now.occupied and not now.ours and self.own_folder:
+            kept = (KeepFile(self.dest),)
+        elif now.there not in ("", "file"):
+            raise Refused(f"dest: {self.dest} is there, and is a {now.there}.", "Choose another dest, or move it away.")
+        elif now.occupied and now.record is None and not now.restorable and not self.overwrite:
             raise Refused(
                 f"dest: {self.dest} is there and was not made by the lab.",
                 "Choose another dest, or say overwrite: true; state: absent then puts the old file back.",
@@ -325,18 +343,24 @@ class ObjectResource:
             warnings = (f"src: {recipe.source} is not there yet; the run needs it.",)
         steps = (
             *making(os.path.dirname(self.dest), now.folders, volatile=False),
+            *kept,
             CompileObject(self.dest, recipe, now.claimed, self.disassemble, now.foreign),
         )
         after = {"state": "present", "made_from": inputs.summary()}
         return Plan(before=now.describe(), after=after, steps=steps, warnings=warnings)
 
     def _plan_absent(self, now: ObjectState) -> Plan:
+        stays = (f"dest: {self.dest} was not made by the lab and stays.",)
+        if now.claimed and now.folder_gone:
+            return Plan(before=now.describe(), after=now.describe(), steps=(Forget(f"file:{self.dest}"),))
+        if now.claimed and now.occupied and not now.ours and not now.restorable:
+            return Plan(now.describe(), now.describe(), (Forget(f"file:{self.dest}"),), stays)
         if now.claimed:
             after = {"state": "as it was before the lab" if now.restorable else "absent"}
-            return Plan(before=now.describe(), after=after, steps=(RemoveObject(self.dest),))
-        warnings: tuple[str, ...] = ()
-        if now.digest is not None:
-            warnings = (f"dest: {self.dest} was not made by the lab and stays.",)
+            # What somebody made of ours is not lost to what was there before it.
+            kept = (KeepFile(self.dest),) if now.occupied and not now.ours and now.record is not None else ()
+            return Plan(before=now.describe(), after=after, steps=(*kept, RemoveObject(self.dest)))
+        warnings = stays if now.occupied else ()
         steps: tuple[Step, ...] = (Sweep(os.path.dirname(self.dest)),) if now.empty else ()
         return Plan(before=now.describe(), after=now.describe(), steps=steps, warnings=warnings)
 

@@ -89,6 +89,14 @@ def pins_in(host: Host, folder: str) -> dict[str, Pin]:
     return found
 
 
+def folders_in(folder: str) -> list[str]:
+    """The folders in a folder."""
+    try:
+        return [entry.path for entry in os.scandir(folder) if entry.is_dir(follow_symlinks=False)]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
 class Held:
     """What was pinned at one path before each of a run's changes, the last one last; None where nothing was."""
 

@@ -11,16 +11,18 @@ from __future__ import annotations
 
 import os
 import typing as t
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
-from .._core.errors import BadInput, Refused
+from .._core.errors import BadInput, LabError, Refused
+from .._core.files import sha256_of
 from .._core.host import Host
 from .._core.plan import Plan, Step
+from . import sections
 from .elf import ObjectInfo
 from .folders import MOUNT, MountBpffs, Sweep, check_pin_path, existing, is_bpffs, making, nearest, ours_and_empty
-from .loading import LoadPrograms, RemoveStaging, staging_of
-from .objects import info_of, sha256_of
-from .pins import Pin, Unpin, fits, kept_path, pins_in
+from .loading import LoadPrograms, RemoveStaging, held_pins, is_a_folder, is_pinned, staging_of
+from .objects import info_of
+from .pins import Pin, Unpin, fits, folders_in, pins_in
 from .syscall import MapInfo, ProgramInfo
 
 # The types that can be asked for, by bpftool's names, with the kernel's.
@@ -32,6 +34,8 @@ class ProgramState:
     """The object's digest and content (None: not there), the pins in the two folders, and our claims of this object.
 
     ``claimed`` are the paths of the pins that we made in the folder, of the resource's object or, without one, of any.
+    ``unreadable``: why what is there is no object. ``own_folder``: the folder of the pins was made by us;
+    ``inside``: folders in it.
     """
 
     digest: t.Optional[str]
@@ -43,6 +47,9 @@ class ProgramState:
     claimed: frozenset[str] = frozenset()
     empty: tuple[str, ...] = ()
     staging: bool = False
+    unreadable: t.Optional[LabError] = None
+    own_folder: bool = False
+    inside: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -99,10 +106,16 @@ class ProgramResource:
             and (not self.object or (entry.value or {}).get("object") == self.object)
         }
         programs = pins_in(host, self.pin_path)
+        info, unreadable = None, None
+        if digest is not None:
+            try:
+                info = info_of(host, self.object, digest)
+            except LabError as error:  # of no matter when it is compiled anew
+                unreadable = error
         mounted = is_bpffs(nearest(self.pin_path)) and is_bpffs(nearest(maps))
         return ProgramState(
             digest=digest,
-            info=info_of(host, self.object, digest) if digest is not None else None,
+            info=info,
             mounted=mounted,
             folders=existing(self.pin_path) | existing(maps),
             programs=programs,
@@ -111,6 +124,9 @@ class ProgramResource:
             empty=ours_and_empty(host, self.pin_path) or ours_and_empty(host, maps),
             staging=os.path.isdir(staging_of(self.pin_path))
             and host.journal.claimed(f"dir:{staging_of(self.pin_path)}") is not None,
+            unreadable=unreadable,
+            inside=frozenset(path for folder in {self.pin_path, maps} for path in folders_in(folder)),
+            own_folder=host.journal.claimed(f"dir:{self.pin_path}") is not None,
         )
 
     def plan(self, now: ProgramState, object_pending: bool = False) -> Plan:
@@ -120,33 +136,40 @@ class ProgramResource:
         """
         if not self.present:
             return self._plan_absent(now)
+        if object_pending:  # what the old one holds says nothing
+            now = replace(now, info=None, unreadable=None)
+        if now.info is not None:
+            sections.check(self.object, now.info, self.program_type)
+        elif now.unreadable is not None:
+            raise now.unreadable
         wanted = self._wanted(now)
         here = {pin.path: pin for pin in (*now.programs.values(), *now.maps.values())}
         stale = sorted(now.claimed - wanted)
         before = {path: here[path].describe() for path in sorted(here) if path in wanted or path in now.claimed}
-        current = now.info is not None and not object_pending
+        current = now.info is not None
         ok = current and not stale and all(path in here and self._is_current(here[path], now) for path in wanted)
         if ok:
             return Plan(before=before, after=before)
         foreign = [here[path] for path in sorted(wanted) if path in here and here[path].claim is None]
         foreign = [pin for pin in foreign if not self._reused(pin, now)]
         if foreign and not self.overwrite:
-            raise Refused(
-                f"pin_path: {foreign[0].path} is pinned already, and not by the lab.",
-                "Choose another folder, or say overwrite: true; state: absent then puts the old pin back.",
-            )
+            raise is_pinned(foreign[0].path)
+        blocked = sorted(wanted & now.inside)
+        if blocked:
+            raise is_a_folder(blocked[0])
         warnings = []
         if now.info is None and not object_pending:
             warnings.append(f"object: {self.object} is not there yet; the run needs it.")
         for pin in here.values():
-            if pin.path in wanted and isinstance(pin.what, MapInfo) and not self._reused(pin, now) and current:
+            lost = pin.path in wanted and isinstance(pin.what, MapInfo) and not self._reused(pin, now)
+            if lost and current and os.path.basename(pin.path) in self.pin_maps:
                 warnings.append(f"The pinned map {pin.path} is replaced by a new one: its entries are lost.")
         made_from = {"object": self.object, "sha256": now.digest if current else "of the object when it is loaded"}
         after = {path: made_from for path in sorted(wanted)} or {self.pin_path: made_from}
         return Plan(
             before=before,
             after=after,
-            steps=(*self._prepare(now), self._load(stale if current else [], foreign)),
+            steps=(*self._prepare(now), self._load()),
             warnings=tuple(warnings),
         )
 
@@ -165,7 +188,11 @@ class ProgramResource:
         both = programs & pinned
         if both:
             raise BadInput("pin_maps", os.path.basename(both.pop()), "is a program's name too", "give a map_pin_path")
-        return programs | pinned
+        return programs | pinned | set(self._held(now).values())
+
+    def _held(self, now: ProgramState) -> dict[str, str]:
+        """The maps that are pinned without being named."""
+        return held_pins(now.info, self.object, self.pin_path, self.pin_maps) if now.info is not None else {}
 
     def _is_current(self, pin: Pin, now: ProgramState) -> bool:
         if pin.claim is None:
@@ -194,8 +221,7 @@ class ProgramResource:
         maps = making(self.map_path or self.pin_path, exists) if self.pin_maps else ()
         return (*mount, *dict.fromkeys((*programs, *maps)))
 
-    def _load(self, stale: t.Sequence[str], foreign: t.Sequence[Pin]) -> LoadPrograms:
-        aside = tuple((pin.path, kept_path(pin.what)) for pin in foreign if pin.what is not None)
+    def _load(self) -> LoadPrograms:
         return LoadPrograms(
             object=self.object,
             pin_path=self.pin_path,
@@ -203,8 +229,7 @@ class ProgramResource:
             pin_maps=self.pin_maps,
             map_path=self.map_path or self.pin_path,
             reuse_maps=self.reuse_maps,
-            stale=tuple(stale),
-            aside=aside,
+            foreign="aside" if self.overwrite else "refuse",
         )
 
     def _plan_absent(self, now: ProgramState) -> Plan:
@@ -230,6 +255,10 @@ class ProgramResource:
             for name, pin in now.maps.items()
             if isinstance(pin.what, MapInfo) and name in self.pin_maps
         ]
+        for name, path in self._held(now).items():
+            held = now.programs.get(os.path.basename(path))
+            if held is not None and isinstance(held.what, MapInfo):
+                maps.append({"name": name, "pin": path, **_public(held.what)})
         return {"pin_path": self.pin_path, "object_sha256": now.digest, "programs": programs, "maps": maps}
 
 

@@ -74,7 +74,7 @@ def folder() -> str:
 
 def _read(path: str) -> str:
     try:
-        with open(path, encoding="utf-8", errors="replace") as file:
+        with open(path, encoding="utf-8", errors="surrogateescape") as file:
             return file.read()
     except OSError as error:
         raise _refused(path, error) from error
@@ -113,7 +113,7 @@ def since(
     """
     path = f"{folder()}/trace"
     try:
-        with open(path, encoding="utf-8", errors="replace") as file:
+        with open(path, encoding="utf-8", errors="surrogateescape") as file:
             return select(parse_all(file), marker, matches, pid, limit)
     except OSError as error:
         raise _refused(path, error) from error
@@ -187,7 +187,7 @@ class Recording:
 
     def lines(self, *, matches: str = "", pid: t.Optional[int] = None, limit: int = 1000) -> list[Line]:
         """The last ``limit`` lines recorded so far, as ``since`` has them."""
-        with open(f"{self.path}/trace", encoding="utf-8", errors="replace") as file:
+        with open(f"{self.path}/trace", encoding="utf-8", errors="surrogateescape") as file:
             return select(parse_all(file), None, matches, pid, limit)
 
     def close(self) -> None:

@@ -17,7 +17,7 @@ from .errors import LabError, NotConverged, OldPython, Unforeseen, as_failure
 from .host import Host
 from .journal import locked
 from .plan import Applied, Plan, apply_steps, undo_steps
-from .text import shown, shown_values
+from .text import valid
 
 State = t.TypeVar("State")
 Progress = t.Optional[t.Callable[[str], None]]
@@ -135,8 +135,8 @@ def run_module(
         if not module._diff:
             result.pop("diff")
         for line in result.pop("warnings"):
-            module.warn(shown(line))
-        module.exit_json(**shown_values(result))
+            module.warn(valid(line))
+        module.exit_json(**valid(result))
 
 
 def run_info_module(
@@ -148,7 +148,7 @@ def run_info_module(
     module = AnsibleModule(argument_spec=dict(argument_spec), supports_check_mode=True, **spec)
     with _exits(module), Host() as host:
         result = gather(host, module.params)
-        module.exit_json(changed=False, **shown_values(result))
+        module.exit_json(changed=False, **valid(result))
 
 
 @contextlib.contextmanager
@@ -160,8 +160,8 @@ def _exits(module: AnsibleModule) -> t.Iterator[None]:
         yield
     except Exception as error:
         failure = as_failure(error)
-        result = shown_values({"msg": str(failure), **failure.details})
+        result = valid({"msg": str(failure), **failure.details})
         if isinstance(failure, Unforeseen):
             # fail_json drops a trace unless Ansible shows them all.
-            module.exit_json(failed=True, exception=shown(traceback.format_exc()), **result)
+            module.exit_json(failed=True, exception=valid(traceback.format_exc()), **result)
         module.fail_json(**result)

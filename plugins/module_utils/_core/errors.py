@@ -51,7 +51,7 @@ class ToolMissing(LabError):
 
 @dataclass(frozen=True)
 class Completed:
-    """What a command left behind. ``stdout`` and ``stderr`` are text by os.fsdecode, which loses no byte."""
+    """What a command left behind. ``stdout`` and ``stderr`` are text of any bytes: see ``_core.text``."""
 
     argv: tuple[str, ...]
     rc: int

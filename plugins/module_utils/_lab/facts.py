@@ -16,10 +16,11 @@ from dataclasses import asdict
 from .._bpf import syscall
 from .._bpf.compiler import disassemble
 from .._bpf.elf import read_object
-from .._bpf.objects import sha256_of
 from .._bpf.pins import Pin, pins_in
 from .._bpf.syscall import ProgramInfo
+from .._core import files
 from .._core.errors import LabError
+from .._core.files import sha256_of
 from .._core.host import Host
 from .._net import netns
 from .._net.links import links
@@ -39,7 +40,7 @@ def gather(host: Host, lab: Lab, stage: Stage, traffic: bool, tables: list[t.Any
         "namespaces": sorted(name for name, kind in seen.namespaces.items() if kind == "present"),
         "interfaces": [seen.interfaces[ref].as_dict() for ref in sorted(seen.interfaces)],
         "attachments": _attachments(host, lab, stage, pins),
-        "objects": [_object(host, lab, name) for name in lab.objects if os.path.exists(lab.object_path(name))],
+        "objects": [_object(host, lab, name) for name in lab.objects if os.path.lexists(lab.object_path(name))],
         "host_network": {"ip_forward": _forwarding(), "iptables": tables},
         "refusals": {},
     }
@@ -116,10 +117,12 @@ def _object(host: Host, lab: Lab, name: str) -> dict[str, t.Any]:
     claim = host.journal.claimed(f"file:{path}")
     record = (claim.value or {}) if claim is not None else {}
     section = lab.objects[name]["disassemble"]
-    if record.get("sha256") == digest:
+    if digest is not None and record.get("sha256") == digest:
         found.update(record["info"], current=sha256_of(record["source"]) == record["source_sha256"])
         found["disassembly"] = record["disassembly"].get(section, []) if section else []
         return found
+    if digest is None:
+        return {**found, "error": f"{path} is a {files.kind(path)}, not an object file"}
     try:
         found.update(read_object(path).as_dict())
         found["disassembly"] = disassemble(host.runner, path, section) if section else []

@@ -166,8 +166,9 @@ def networkd_takes(folders: t.Sequence[str], interface: str) -> tuple[str, ...]:
 def _match_section(path: str) -> dict[str, list[str]]:
     parser = configparser.ConfigParser(strict=False, interpolation=None, allow_no_value=True)
     parser.optionxform = str  # type: ignore[assignment,method-assign]  # keys keep their case
-    with contextlib.suppress(configparser.Error, OSError, UnicodeDecodeError):
-        parser.read(path, encoding="utf-8")
+    with contextlib.suppress(configparser.Error, OSError):
+        with open(path, encoding="utf-8", errors="surrogateescape") as file:
+            parser.read_file(file)
     section = dict(parser["Match"]) if parser.has_section("Match") else {}
     return {key: (value or "").split() for key, value in section.items()}
 
@@ -198,7 +199,7 @@ def _number(path: str) -> t.Optional[int]:
 
 def _lines(path: str) -> list[str]:
     try:
-        with open(path, encoding="utf-8", errors="replace") as file:
+        with open(path, encoding="utf-8", errors="surrogateescape") as file:
             return file.read().splitlines()
     except OSError:
         return []

@@ -173,7 +173,7 @@ def _map(pin: Pin, before: t.Optional[list[Facts]], after: t.Optional[list[Facts
     what = t.cast(MapInfo, pin.what)
     old = {repr(entry["key"]): entry["value"] for entry in before or ()}
     return {
-        "name": os.path.basename(pin.path),
+        "name": (pin.claim or {}).get("map") or os.path.basename(pin.path),
         "pin": pin.path,
         "id": what.id,
         "type": what.type,

@@ -50,7 +50,7 @@ class Parts:
     host: Host
     lab: Lab
     stage: Stage
-    sources: t.Mapping[str, str]
+    sources: t.Mapping[str, bytes]
     exclusive: bool = False
 
     def all(self) -> list[Part]:
@@ -91,7 +91,8 @@ class Parts:
     def _object(self, name: str) -> ObjectResource:
         entry = self.lab.objects[name]
         source = f"{self.lab.folder}/{entry['source']}"
-        return ObjectResource.from_params({**entry, "src": source, "dest": self.lab.object_path(name)})
+        params = {**entry, "src": source, "dest": self.lab.object_path(name)}
+        return ObjectResource.from_params(params, own_folder=True)
 
     def _detached(self) -> t.Iterator[Part]:
         wanted = {(entry["netns"], entry["interface"]) for entry in self.stage.attachments}
@@ -124,8 +125,6 @@ class Parts:
             yield Part("programs", path, ProgramResource(self.lab.pin_path, path, present=False))
 
     def _program(self, entry: t.Mapping[str, t.Any]) -> ProgramResource:
-        # In the folder that the lab made, what a student pinned is part of the exercise.
-        overwrite = self.host.journal.claimed(f"dir:{self.lab.pin_path}") is not None
         path = self.lab.object_path(entry["object"])
         return ProgramResource.from_params(
             {
@@ -134,7 +133,7 @@ class Parts:
                 "type": entry["type"],
                 "pin_maps": entry["pin_maps"],
                 "reuse_maps": entry["reuse_maps"],
-                "overwrite": overwrite,
+                "overwrite": True,  # in a folder that the lab did not make, they come back
             }
         )
 
@@ -150,7 +149,8 @@ class Parts:
         for name in names:
             entry = named.get(name, {"entries": [], "exclusive": True, "netns": ""})
             params = {**entry, "path": f"{self.lab.pin_path}/{name}", "exclusive": entry["exclusive"] or self.exclusive}
-            yield Part("map", name, MapResource.from_params(params))
+            resource = MapResource.from_params(params)
+            yield Part("map", name, resource if name in named else replace(resource, as_loaded=True))
 
     def _attachment(self, entry: t.Mapping[str, t.Any]) -> AttachmentResource:
         overwrite = entry["overwrite"] or self._is_ours((entry["netns"], entry["interface"]))
@@ -189,11 +189,12 @@ def parts_absent(host: Host, lab: Lab) -> list[Part]:
     parts += [_strays(folder, folder) for folder in sorted({lab.pin_path, *(folder for folder, _path in pinned)})]
     files = {key[len("file:") :]: entry for key, entry in claims.items() if key.startswith(f"file:{WORK_FOLDER}/")}
     parts += [
-        Part("object", path, ObjectResource(path, None, present=False))
+        Part("object", path, ObjectResource(path, None, present=False, own_folder=True))
         for path, entry in sorted(files.items())
         if "written" not in (entry.value or {})
     ]
-    folders = sorted({os.path.dirname(path) for path in files})
+    made = {key[len("dir:") :] for key in claims if key.startswith(f"dir:{WORK_FOLDER}/")}
+    folders = sorted({*made, *(os.path.dirname(path) for path in files)})
     parts += [Part("sources", folder, SourcesResource(folder, {}, present=False)) for folder in folders]
     parts.append(Part("topology", "", TopologyResource(_topology_absent(lab, claims))))
     parts += _tracefs(host, False)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import typing as t
 from dataclasses import dataclass, field, replace
@@ -17,6 +18,7 @@ from .._bpf.pins import Pin
 from .._bpf.programs import ProgramResource, ProgramState
 from .._core.converge import Resource
 from .._core.errors import BadInput, LabError, Refused, ToolMissing
+from .._core.files import digest
 from .._core.host import Host
 from .._core.plan import Note, Plan, Step
 from .._net.state import Now, Ref, Want
@@ -24,7 +26,6 @@ from .._net.topology import TopologyResource
 from .facts import gather
 from .parts import Part, Parts, iptables, parts_absent
 from .schema import Lab, Stage, parse
-from .sources import KeepFile, digest_of
 from .tools import need_tools
 
 ANY = "*"
@@ -88,7 +89,7 @@ class LabResource:
 
     lab: Lab
     stage: t.Optional[Stage]
-    sources: t.Mapping[str, str]
+    sources: t.Mapping[str, bytes]
     traffic: bool = True
     exclusive: bool = False
     here: bool = False
@@ -145,8 +146,6 @@ class LabResource:
             plan = part.plan(self._with_written(state))
             if plan.steps:
                 pending.objects.add(part.dest)
-            if plan.steps and state.digest is not None and not state.intact:
-                plan = replace(plan, steps=(KeepFile(part.dest), *plan.steps))
         elif kind == "strays":
             plan = part.plan(state)
             pending.strays = pending.strays or bool(plan.steps)
@@ -185,7 +184,7 @@ class LabResource:
 
     def _with_written(self, state: ObjectState) -> ObjectState:
         """The state of an object with the digests of the files that this very plan writes."""
-        written = {f"{self.lab.folder}/{name}": digest_of(content) for name, content in self.sources.items()}
+        written = {f"{self.lab.folder}/{name}": digest(content) for name, content in self.sources.items()}
         if state.inputs is None:
             return state
         headers = state.inputs.headers
@@ -196,12 +195,12 @@ class LabResource:
 
 
 def _plan_program(part: ProgramResource, state: ProgramState, pending: Pending, exclusive: bool) -> Plan:
-    """Foreign pins in the lab's own folder are gone by now, or are replaced: none is kept to come back.
+    """Foreign pins in a folder that the lab made are gone by now, or are replaced: none is kept to come back.
 
     ``exclusive``: a map that somebody put in the place of ours is not used, even where it fits.
     """
     if pending.strays:
-        state = replace(state, programs=_claimed(state.programs), maps=_claimed(state.maps))
+        state = replace(state, programs=_claimed(state.programs), maps=_claimed(state.maps), inside=frozenset())
     new = part.object in pending.objects
     plan = part.plan(state, object_pending=new)
     if state.info is None or new:
@@ -212,7 +211,10 @@ def _plan_program(part: ProgramResource, state: ProgramState, pending: Pending, 
     maps = [state.maps[name] for name in part.pin_maps if name in state.maps]
     reuse = part.reuse_maps and not (exclusive and any(not pin.intact for pin in maps))
     steps = (
-        replace(step, aside=(), reuse_maps=reuse) if isinstance(step, LoadPrograms) else step for step in plan.steps
+        replace(step, foreign="replace" if state.own_folder else "aside", reuse_maps=reuse)
+        if isinstance(step, LoadPrograms)
+        else step
+        for step in plan.steps
     )
     return replace(plan, steps=tuple(steps))
 
@@ -263,6 +265,15 @@ class VerifiedResource:
         return {"lab": self.lab.name, "stage": stage.name, "facts": gather(host, self.lab, stage, self.traffic, tables)}
 
 
+def _content(name: str, sent: t.Any) -> bytes:
+    """A source as the action plugin sends it: in base64, because it may be in any encoding."""
+    try:
+        return base64.b64decode(sent, validate=True)
+    except (TypeError, ValueError):
+        right = "use ebpf.lab.lab as a task: its action plugin sends it"
+        raise BadInput(f"sources.{name}", str(sent)[:40], "is not base64", right) from None
+
+
 def desired(params: t.Mapping[str, t.Any]) -> Resource[t.Any]:
     """The resource from the module's parameters. Raises BadInput and BadLab."""
     if not params["content"]:
@@ -275,11 +286,12 @@ def desired(params: t.Mapping[str, t.Any]) -> Resource[t.Any]:
     missing = [name for name in lab.sources if name not in params["sources"]]
     if missing:
         raise BadInput("sources", missing[0], "was not sent", "use ebpf.lab.lab as a task: its action plugin sends it")
+    sources = {name: _content(name, params["sources"][name]) for name in lab.sources}
     exclusive = params["exclusive"]
     return LabResource(
         lab=lab,
         stage=lab.stage(params["stage"]),
-        sources=params["sources"],
+        sources=sources,
         traffic=params["traffic"],
         exclusive=exclusive,
         here=exclusive and not params["stage"],

@@ -5,37 +5,49 @@
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import os
-import time
 import typing as t
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .._bpf.folders import Sweep, existing, making, ours_and_empty
-from .._core.errors import LabError
+from .._bpf.objects import is_ours
+from .._core import files
+from .._core.files import KeepFile, digest
 from .._core.host import Host
 from .._core.plan import Forget, Note, Plan, Step
-
-
-def digest_of(content: str) -> str:
-    """The SHA-256 of a text, in hexadecimal."""
-    return hashlib.sha256(content.encode()).hexdigest()
+from .._core.text import from_bytes, shown
 
 
 @dataclass(frozen=True)
 class SourceState:
     """``found`` maps each path to its content, None where there is no file; ``written`` to the digest that we wrote.
 
-    ``ours`` are the folders that we made, inner first, ``others`` the files in the folder that are not the lab's.
+    ``there`` are the paths at which something else than a file is, with its kind; ``replaced`` is the kind of what
+    stands where the folder should be. ``ours`` are the folders that we made, inner first, with what is in each of them
+    and is not the lab's.
     """
 
-    found: t.Mapping[str, t.Optional[str]]
+    found: t.Mapping[str, t.Optional[bytes]]
     written: t.Mapping[str, str]
     folders: frozenset[str]
     empty: tuple[str, ...] = ()
-    ours: tuple[str, ...] = ()
-    others: frozenset[str] = frozenset()
+    there: t.Mapping[str, str] = field(default_factory=dict)
+    replaced: str = ""
+    ours: t.Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    others: tuple[str, ...] = ()
+
+    def edited(self, path: str) -> bool:
+        """Whether somebody's work is at ``path``."""
+        content = self.found[path]
+        return path in self.there or (content is not None and digest(content) != self.written.get(path))
+
+    def describe(self) -> dict[str, t.Optional[str]]:
+        """For the diff."""
+        return {path: self.describe_one(path) for path in self.found}
+
+    def describe_one(self, path: str) -> t.Optional[str]:
+        """For the diff: the text of one file."""
+        return f"(a {self.there[path]})" if path in self.there else _text(self.found[path])
 
 
 @dataclass(frozen=True)
@@ -43,7 +55,7 @@ class SourcesResource:
     """Files with exactly these contents in one folder; ``present`` False: none of ours there."""
 
     folder: str
-    contents: t.Mapping[str, str]
+    contents: t.Mapping[str, bytes]
     present: bool = True
 
     def observe(self, host: Host) -> SourceState:
@@ -53,22 +65,19 @@ class SourcesResource:
             for key, entry in host.journal.claims(f"file:{self.folder}/").items()
             if entry.value and "written" in entry.value
         }
-        paths = {f"{self.folder}/{name}" for name in self.contents} if self.present else set(written)
+        paths = sorted({f"{self.folder}/{name}" for name in self.contents} if self.present else set(written))
+        kind = files.kind(self.folder)
+        replaced = kind if kind != "folder" else ""
+        kinds = {path: "" if replaced else files.kind(path) for path in paths}
         return SourceState(
-            {path: _read(path) for path in sorted(paths)},
+            {path: files.read(path) if kinds[path] == "file" else None for path in paths},
             written,
-            existing(self.folder),
+            existing(os.path.dirname(self.folder) if replaced else self.folder),
             ours_and_empty(host, self.folder),
-            ours=tuple(
-                folder
-                for folder in sorted(existing(self.folder), key=len, reverse=True)
-                if host.journal.claimed(f"dir:{folder}") is not None
-            ),
-            others=frozenset(
-                path
-                for path in (f"{self.folder}/{name}" for name in _names(self.folder))
-                if host.journal.claimed(f"file:{path}") is None
-            ),
+            there={path: what for path, what in kinds.items() if what not in ("", "file")},
+            replaced=replaced,
+            ours={folder: _strangers(host, folder, written) for folder in _claimed(host, self.folder)},
+            others=() if replaced else _strangers(host, self.folder, written),
         )
 
     def plan(self, now: SourceState) -> Plan:
@@ -79,98 +88,70 @@ class SourcesResource:
         for name, content in sorted(self.contents.items()):
             path = f"{self.folder}/{name}"
             old = now.found[path]
-            if old != content or now.written.get(path) != digest_of(content):
-                edited = old not in (None, content) and digest_of(old or "") != now.written.get(path)
-                steps.append(WriteSource(path, content, old, edited))
-        if steps:
+            if old != content or now.written.get(path) != digest(content):
+                steps.append(WriteSource(path, content, old, old != content and now.edited(path)))
+        if now.replaced:
+            steps = [KeepFile(self.folder), *making(self.folder, now.folders, volatile=False), *steps]
+        elif steps:
             steps = [*making(self.folder, now.folders, volatile=False), *steps]
-        after = {f"{self.folder}/{name}": content for name, content in sorted(self.contents.items())}
-        return Plan(dict(now.found), after, tuple(steps))
+        after = {f"{self.folder}/{name}": _text(content) for name, content in sorted(self.contents.items())}
+        return Plan(now.describe(), after, tuple(steps))
 
     def _plan_absent(self, now: SourceState) -> Plan:
+        """Remove what is as we wrote it; what is not stays, with a word that says so, and so do the folders above."""
         steps: list[Step] = []
         warnings = []
         after: dict[str, t.Optional[str]] = {}
+        if now.replaced:
+            warnings.append(f"{self.folder} is a {now.replaced}, which the lab did not make, and stays.")
         for path, content in sorted(now.found.items()):
-            if content is not None and digest_of(content) != now.written[path]:
+            if now.edited(path):
                 warnings.append(f"{path} was edited and stays.")
+            if now.edited(path) or now.replaced:
                 steps.append(Forget(f"file:{path}"))
-                after[path] = content
+                after[path] = now.describe_one(path)
             else:
                 steps.append(RemoveSource(path, content))
                 after[path] = None
-        if now.others or warnings:
-            warnings += [f"{path} is not the lab's and stays." for path in sorted(now.others)]
-            steps += [Forget(f"dir:{folder}") for folder in now.ours]
+        strangers = now.others if warnings or now.others else ()
+        for folder, inside in now.ours.items():
+            if not (now.replaced and folder == self.folder):
+                strangers += tuple(path for path in inside if path not in strangers)
+            if warnings or strangers or folder not in now.folders:
+                steps.append(Forget(f"dir:{folder}"))
+        warnings += [f"{shown(path)} is not the lab's and stays." for path in strangers]
         if not steps and now.empty:
             steps = [Sweep(self.folder)]
-        return Plan(dict(now.found), after, tuple(steps), tuple(warnings))
+        return Plan(now.describe(), after, tuple(steps), tuple(warnings))
 
     def facts(self, host: Host, now: SourceState) -> dict[str, t.Any]:
         """Where the files are."""
-        files = sorted(path for path, content in now.found.items() if content is not None)
-        return {"folder": self.folder, "files": files}
+        found = sorted(path for path, content in now.found.items() if content is not None)
+        return {"folder": self.folder, "files": found}
 
 
-def _names(folder: str) -> list[str]:
+def _claimed(host: Host, folder: str) -> t.Iterator[str]:
+    """The folders that we made: this one and those above, inner first."""
+    while folder != "/":
+        if host.journal.claimed(f"dir:{folder}") is not None:
+            yield folder
+        folder = os.path.dirname(folder)
+
+
+def _strangers(host: Host, folder: str, written: t.Collection[str]) -> tuple[str, ...]:
+    """What is in a folder and is neither the lab's nor, at first, was."""
     try:
-        return os.listdir(folder)
+        paths = [os.path.join(folder, name) for name in sorted(os.listdir(folder))]
     except (FileNotFoundError, NotADirectoryError):
-        return []
-
-
-def _read(path: str) -> t.Optional[str]:
-    try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as file:
-            return file.read()
-    except FileNotFoundError:
-        return None
+        return ()
     except OSError as error:
-        raise LabError(f"read {path}: {error.strerror}.") from error
+        raise files.failed(f"list {folder}", error) from error
+    ours = {path for path in paths if path in written or host.journal.claimed(f"dir:{path}") is not None}
+    return tuple(path for path in paths if path not in ours and not is_ours(host, path))
 
 
-def _write(path: str, content: str) -> None:
-    temporary = f"{path}.ebpf-lab-new"
-    try:
-        with open(temporary, "w", encoding="utf-8", errors="surrogateescape") as file:
-            file.write(content)
-        os.replace(temporary, path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise LabError(f"write {path}: {error.strerror}.") from error
-
-
-def _keep(host: Host, path: str) -> None:
-    """Rename a file to a backup of its own beside it."""
-    number, backup = 1, f"{path}.{time.strftime('%Y-%m-%d_%H%M%S')}~"
-    while os.path.lexists(backup):  # two of the same second
-        number, backup = number + 1, f"{backup.rstrip('~').partition('_again')[0]}_again{number}~"
-    try:
-        os.rename(path, backup)
-    except OSError as error:
-        raise LabError(f"keep {path} as {backup}: {error.strerror}.") from error
-    host.kept["backup", path] = backup
-
-
-def _unkeep(host: Host, path: str) -> None:
-    os.replace(host.kept.pop(("backup", path)), path)
-
-
-@dataclass(frozen=True)
-class KeepFile(Step):
-    """Keep somebody's file as a backup beside the one that takes its place."""
-
-    path: str
-
-    def title(self) -> str:
-        return f"keep {self.path}, which the lab did not make, as a backup"
-
-    def apply(self, host: Host) -> None:
-        _keep(host, self.path)
-
-    def undo(self, host: Host) -> None:
-        _unkeep(host, self.path)
+def _text(content: t.Optional[bytes]) -> t.Optional[str]:
+    return None if content is None else from_bytes(content)
 
 
 @dataclass(frozen=True)
@@ -178,8 +159,8 @@ class WriteSource(Step):
     """Write one file; with ``edited`` what is there is somebody's work, and is kept beside it under another name."""
 
     path: str
-    content: str
-    old: t.Optional[str]
+    content: bytes
+    old: t.Optional[bytes]
     edited: bool
 
     def title(self) -> str:
@@ -187,19 +168,25 @@ class WriteSource(Step):
 
     def apply(self, host: Host) -> None:
         if self.edited:
-            _keep(host, self.path)
-        _write(self.path, self.content)
+            files.keep(host, self.path)
+        try:
+            files.write(self.path, self.content)
+        except BaseException:
+            if self.edited:
+                files.unkeep(host, self.path)
+            raise
 
     def undo(self, host: Host) -> None:
         if self.edited:
-            _unkeep(host, self.path)
+            files.remove(self.path)
+            files.unkeep(host, self.path)
         elif self.old is None:
-            os.unlink(self.path)
+            files.remove(self.path)
         else:
-            _write(self.path, self.old)
+            files.write(self.path, self.old)
 
     def notes(self) -> tuple[Note, ...]:
-        return (Note("claim", f"file:{self.path}", {"written": digest_of(self.content)}, volatile=False),)
+        return (Note("claim", f"file:{self.path}", {"written": digest(self.content)}, volatile=False),)
 
 
 @dataclass(frozen=True)
@@ -207,20 +194,19 @@ class RemoveSource(Step):
     """Remove a file that is as we wrote it, and the folders of ours that this empties."""
 
     path: str
-    content: t.Optional[str]
+    content: t.Optional[bytes]
 
     def title(self) -> str:
         return f"remove {self.path}"
 
     def apply(self, host: Host) -> None:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self.path)
+        files.remove(self.path)
         Sweep(os.path.dirname(self.path)).apply(host)
 
     def undo(self, host: Host) -> None:
         Sweep(os.path.dirname(self.path)).undo(host)
         if self.content is not None:
-            _write(self.path, self.content)
+            files.write(self.path, self.content)
 
     def notes(self) -> tuple[Note, ...]:
         return (Note("release", f"file:{self.path}"),)

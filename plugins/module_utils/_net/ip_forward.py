@@ -203,7 +203,7 @@ class FileStep(Step):
                 return
             os.makedirs(folder, mode=0o755, exist_ok=True)
             handle, temporary = tempfile.mkstemp(prefix=".ebpf-lab-", dir=folder)
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
+            with os.fdopen(handle, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
                 os.fchmod(file.fileno(), 0o644)
                 file.write(self.content)
                 file.flush()
@@ -259,7 +259,7 @@ def _parse(content: t.Optional[str]) -> Values:
 
 def _read(path: str) -> t.Optional[str]:
     try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as file:
+        with open(path, encoding="utf-8", errors="surrogateescape", newline="") as file:
             return file.read()
     except FileNotFoundError:
         return None

@@ -119,9 +119,9 @@ class DirectorySource:
                 folders[:] = sorted(set(folders) - skip)
                 for name in sorted(set(files) - skip):
                     path = os.path.join(folder, name)
-                    digest.update(f"{os.path.relpath(path, self.path)}\0".encode())
+                    digest.update(os.fsencode(os.path.relpath(path, self.path)) + b"\0")
                     if os.path.islink(path):
-                        digest.update(os.readlink(path).encode())
+                        digest.update(os.fsencode(os.readlink(path)))
                     else:
                         with open(path, "rb") as file:
                             digest.update(hashlib.sha256(file.read()).digest())
