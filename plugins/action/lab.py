@@ -82,7 +82,10 @@ def _utf8(path: str, raw: bytes) -> str:
 
 
 def read_sources(lab: Lab) -> dict[str, bytes]:
-    """The content, in whatever encoding, of each source file that the lab names: beside the lab file, in files/bpf beside it, or ours."""
+    """The content of each source file that the lab names: beside the lab file, in files/bpf beside it, or ours.
+
+    Bytes, because the encoding is between the teacher and the compiler.
+    """
     here = os.path.dirname(os.path.abspath(lab.file))
     found = {}
     for name in lab.sources:

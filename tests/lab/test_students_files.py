@@ -101,7 +101,7 @@ def test_what_bears_the_name_of_a_file_of_the_lab_is_kept_beside(
     assert all(path.is_file() and not path.is_symlink() for path in paths)
     assert not clean.up("drop", traffic=False)["changed"] and not clean.reset("drop", traffic=False)["changed"]
     down = clean.down()
-    for path in [WORK / "xdp_drop.ll", *(backup for path in paths for backup in backups(path))]:
+    for path in [WORK / "xdp_drop.ll", *backups(paths[0]), *backups(paths[1])]:
         assert any(str(path) in line and "stays" in line for line in down["warnings"]), down["warnings"]
         assert os.path.lexists(path)
     if there is a_link:

@@ -26,6 +26,7 @@ from ansible_collections.ebpf.lab.plugins.module_utils._bpf.pins import Pin, Unp
 from ansible_collections.ebpf.lab.plugins.module_utils._bpf.programs import ProgramResource, ProgramState
 from ansible_collections.ebpf.lab.plugins.module_utils._bpf.syscall import MapInfo, ProgramInfo
 from ansible_collections.ebpf.lab.plugins.module_utils._core.errors import BadInput, Refused
+from ansible_collections.ebpf.lab.plugins.module_utils._core.plan import Forget
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
@@ -73,7 +74,10 @@ def compiled(state, plan):
             assert "/opt/lab" in state.folders, "the folder is made first"
             state = replace(state, digest="new", claimed=True, made_from=state.inputs, record={"sha256": "new"})
         elif isinstance(step, RemoveObject):
+            assert state.digest is None or state.ours, "somebody's work"
             state = replace(state, digest=None, claimed=False, made_from=None, record=None)
+        elif isinstance(step, Forget):
+            state = replace(state, claimed=False, made_from=None, record=None)
         else:
             raise AssertionError(step)
     return state
@@ -163,7 +167,7 @@ def loaded(state, plan, resource, info=None, digest=None):
             for number, definition in enumerate(state.info.programs, 100):
                 what = program(number, definition.name, map_ids=(7,))
                 path = f"{PINS}/{definition.name}"
-                assert path not in pins or pins[definition.name].claim or path in dict(step.aside)
+                assert path not in pins or pins[definition.name].claim or step.foreign == "aside"
                 pins[definition.name] = Pin(path, what, claim_for(what, state.digest))
                 claimed.add(path)
             for name in step.pin_maps:
@@ -172,7 +176,8 @@ def loaded(state, plan, resource, info=None, digest=None):
                     continue
                 pins[name] = Pin(f"{PINS}/{name}", info_of_map, claim_for(info_of_map, state.digest))
                 claimed.add(f"{PINS}/{name}")
-            for path in step.stale:
+            names = {*(definition.name for definition in state.info.programs), *step.pin_maps}
+            for path in [path for path in claimed if path.rpartition("/")[2] not in names]:
                 pins.pop(path.rpartition("/")[2], None)
                 claimed.discard(path)
         elif isinstance(step, Unpin):

@@ -175,9 +175,10 @@ def has_module(name: str, option: str) -> t.Optional[bool]:
     told = None
     folder = f"/lib/modules/{platform.release()}"
     for listing in ("modules.builtin", "modules.dep"):
-        with contextlib.suppress(OSError), open(
-            os.path.join(folder, listing), encoding="utf-8", errors="surrogateescape"
-        ) as file:
+        with (
+            contextlib.suppress(OSError),
+            open(os.path.join(folder, listing), encoding="utf-8", errors="surrogateescape") as file,
+        ):
             told = False
             if any(re.match(rf"\S*/{re.escape(name)}\.ko", line) for line in file):
                 return True

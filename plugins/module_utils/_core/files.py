@@ -34,7 +34,7 @@ _KINDS = {
     stat.S_IFCHR: "device",
 }
 _FIXES = {
-    errno.EPERM: "It, or its folder, is marked immutable or append-only (see lsattr): chattr -i -a takes the mark away.",
+    errno.EPERM: "It or its folder is marked immutable or append-only (see lsattr): chattr -i -a takes that away.",
     errno.EBUSY: "Something is mounted there: unmount it.",
     errno.EROFS: "The file system is mounted read-only: see findmnt.",
     errno.ENOSPC: "The file system is full: see df.",

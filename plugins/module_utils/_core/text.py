@@ -26,7 +26,7 @@ def to_bytes(text: str) -> bytes:
     try:
         return text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
-        return valid(text).encode()
+        return str(valid(text)).encode()
 
 
 def _escape(char: str) -> str:

@@ -166,9 +166,8 @@ def networkd_takes(folders: t.Sequence[str], interface: str) -> tuple[str, ...]:
 def _match_section(path: str) -> dict[str, list[str]]:
     parser = configparser.ConfigParser(strict=False, interpolation=None, allow_no_value=True)
     parser.optionxform = str  # type: ignore[assignment,method-assign]  # keys keep their case
-    with contextlib.suppress(configparser.Error, OSError):
-        with open(path, encoding="utf-8", errors="surrogateescape") as file:
-            parser.read_file(file)
+    with contextlib.suppress(configparser.Error):
+        parser.read_file(_lines(path))
     section = dict(parser["Match"]) if parser.has_section("Match") else {}
     return {key: (value or "").split() for key, value in section.items()}
 
