@@ -58,7 +58,9 @@ options:
     type: bool
     default: false
   state:
-    description: Whether the object is there. V(absent) removes what this module made and nothing else.
+    description:
+      - Whether the object is there. V(absent) removes what this module made and nothing else. A file that somebody has
+        put in its place meanwhile stays, with a warning.
     type: str
     choices: [present, absent]
     default: present
@@ -108,7 +110,8 @@ programs:
   elements: dict
   sample: [{name: xdp_allow, section: xdp-pass, instructions: 2}]
 maps:
-  description: The maps that the object defines; sizes are bytes. V(legacy) marks those that libbpf 1.0 refuses.
+  description: The maps that the object defines; sizes are bytes. C(legacy) marks those that libbpf 1.0 refuses,
+    C(timers) those with a bpf_timer or a bpf_wq in their values.
   returned: when the object is there
   type: list
   elements: dict
@@ -121,6 +124,7 @@ maps:
       flags: 0
       legacy: false
       pin_by_name: false
+      timers: false
 licence:
   description: The licence that the object names; empty when it names none.
   returned: when the object is there

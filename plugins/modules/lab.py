@@ -42,7 +42,7 @@ options:
       - Whether what anybody else left in the lab's own things is taken away too, with O(state=present).
       - That is XDP programs and tc filters on interfaces that the lab made, their further addresses and routes, pins
         in the lab's folder, and entries of its pinned maps that the lab file does not set.
-      - Files stay; a source that was edited is kept beside the one that replaces it.
+      - Files stay. A source that was edited, or an object that was compiled by hand, is kept beside what replaces it.
       - Without O(stage), the stage that the host is at counts.
     type: bool
     default: false

@@ -12,8 +12,15 @@ version_added: "1.0.0"
 author:
   - the ebpf.lab authors (@ebpf-lab)
 description:
-  - Loads all programs of a BPF object as XDP programs, whatever their sections are called, and pins each in a folder of
-    bpffs under its function's name. A missing bpffs is mounted.
+  - Loads all programs of a BPF object as XDP programs, and pins each in a folder of bpffs under its function's name. A
+    missing bpffs is mounted.
+  - A section may have any name. One that libbpf knows as that of another kind of program, such as C(kprobe/do_exit),
+    is refused, so that nothing is loaded as what it is not.
+  - Maps that the kernel empties or stops when their last user outside of it goes are pinned without being asked for,
+    or tail calls would do nothing. These are prog arrays, and maps with a C(bpf_timer) or a C(bpf_wq) in their values.
+    Such a map is pinned in O(pin_path) as the object's file name without its ending, a dash, and the map's name, for
+    example C(chain-jumps) for the map C(jumps) of C(chain.o); a program's pin has no dash. Each load makes it anew.
+    One that O(pin_maps) names is pinned as that says, and only there.
   - Loads again when the object, a pin or the maps of a program are not what they should be. The new programs wait in a
     folder of their own until the verifier has passed all of them; then the pins are replaced, each in one step. When
     the verifier refuses one, the old programs stay, and its log reaches you.
@@ -121,7 +128,7 @@ programs:
       jited_bytes: 22
       btf_id: 31
 maps:
-  description: The maps that are pinned; sizes are bytes.
+  description: The maps that are pinned, also those that nobody named; sizes are bytes.
   returned: success
   type: list
   elements: dict

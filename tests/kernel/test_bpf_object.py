@@ -56,7 +56,7 @@ def test_maps_and_header_change(run_module, tmp_path):
     assert result["maps"] == [
         {
             "name": "pkt_cnt", "type": "hash", "key_size": 4, "value_size": 8, "max_entries": 16, "flags": 0,
-            "legacy": False, "pin_by_name": False,
+            "legacy": False, "pin_by_name": False, "timers": False,
         }
     ]  # fmt: skip
     (tmp_path / "lab.h").write_text("#define LIMIT 32\n")

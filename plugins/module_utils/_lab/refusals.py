@@ -8,7 +8,9 @@ from __future__ import annotations
 import os
 import typing as t
 
+from .._bpf import sections
 from .._bpf.bpftool import Bpftool, LoadRefused
+from .._bpf.elf import read_object
 from .._bpf.folders import MOUNT, is_bpffs
 from .._bpf.loading import clear
 from .._core.errors import LabError
@@ -30,6 +32,7 @@ def _try(host: Host, path: str, program_type: str) -> dict[str, t.Any]:
         return _result(False, reason=f"no bpffs is mounted at {MOUNT}")
     folder = f"{MOUNT}/ebpf_lab_try_{os.getpid()}"
     try:
+        sections.check(path, read_object(path), program_type)
         Bpftool(host.runner).loadall(path, folder, program_type=program_type)
     except LoadRefused as error:
         if not error.details["verifier_log"]:  # the loader gave up before the verifier saw the program
