@@ -20,7 +20,7 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.ebpf.lab.plugins.module_utils._core.errors import LabError
 from ansible_collections.ebpf.lab.plugins.module_utils._lab.schema import EVERY_STAGE, BadLab, Lab, Stage, parse
-from ansible_collections.ebpf.lab.plugins.plugin_utils.checks import evaluate, validate_checks
+from ansible_collections.ebpf.lab.plugins.plugin_utils.checks import evaluate, started, validate_checks
 from ansible_collections.ebpf.lab.plugins.plugin_utils.outcome import failed_checks, outcome
 from ansible_collections.ebpf.lab.plugins.plugin_utils.plain import tidy, visible
 from ansible_collections.ebpf.lab.plugins.plugin_utils.remote import execute
@@ -157,13 +157,13 @@ class ActionModule(ActionBase):
     ) -> dict[str, t.Any]:
         """Run the module and grade what it found."""
         result = execute(self, "ebpf.lab.lab", options, task_vars, raw=("facts",))
-        for key in ("checks", "points", "max_points", "stages"):  # grades are given here alone
+        for key in ("checks", "points", "max_points", "stages", "started"):  # grades are given here alone
             result.pop(key, None)
         facts = result.pop("facts", None)
         if not result.get("failed"):
             result.pop("missing", None)  # which tools are missing is the word of a failure
         if isinstance(facts, dict) and facts:
-            self._grade(result, facts, _graded(lab, stage, options, facts))
+            self._grade(result, lab, facts, _graded(lab, stage, options, facts))
             result["facts"] = tidy(facts)  # graded as they came, and shown by whoever prints a result
         elif not result.get("failed") and options.get("state") != "absent":
             msg = "This machine sent no facts about the lab: nothing is proved."
@@ -177,15 +177,20 @@ class ActionModule(ActionBase):
             found = self._one_stage(lab, stage, {**options, "stage": stage.name}, task_vars)
             if "checks" not in found:
                 return found
-            stages[stage.name] = {key: found[key] for key in ("stage", "checks", "points", "max_points")}
+            stages[stage.name] = {key: found[key] for key in ("stage", "started", "checks", "points", "max_points")}
+            machine = found["facts"].get("machine")
         points = {key: sum(stage[key] for stage in stages.values()) for key in ("points", "max_points")}
-        return {"changed": False, "lab": lab.name, "stage": EVERY_STAGE, "stages": stages, **points}
+        facts = {"machine": machine}  # the same for each stage
+        return {"changed": False, "lab": lab.name, "stage": EVERY_STAGE, "stages": stages, "facts": facts, **points}
 
     @staticmethod
-    def _grade(result: dict[str, t.Any], facts: dict[str, t.Any], stage: Stage) -> None:
-        checks = evaluate(stage.checks, facts)
+    def _grade(result: dict[str, t.Any], lab: Lab, facts: dict[str, t.Any], stage: Stage) -> None:
+        # A lab that makes nothing of its own leaves nothing by which to tell.
+        begun = started(facts) or not (lab.topology.namespaces or lab.topology.interfaces or lab.objects)
+        checks = evaluate(stage.checks, facts, begun)
         result.update(
             stage=stage.name,
+            started=begun,
             checks=checks,
             points=sum(check["points"] for check in checks),
             max_points=sum(check["max_points"] for check in checks),

@@ -25,8 +25,9 @@ options:
     required: true
   stage:
     description:
-      - The stage. Without it, the lab's default, and for O(state=verified) the stage that the host is at.
-      - With O(state=verified) V(all) grades the host as it is against each stage in turn.
+      - The stage. Without it, the lab's default, and for O(state=verified) the stage that the host was brought to, also
+        when it was rebooted since.
+      - With O(state=verified) V(all) evaluates the checks of each stage in turn on the host as it is.
     type: str
     default: ""
   state:
@@ -43,7 +44,7 @@ options:
       - That is XDP programs and tc filters on interfaces that the lab made, their further addresses and routes, pins
         in the lab's folder, and entries of its pinned maps that the lab file does not set.
       - Files stay. A source that was edited, or an object that was compiled by hand, is kept beside what replaces it.
-      - Without O(stage), the stage that the host is at counts.
+      - Without O(stage), the stage that the host was brought to counts, also when it was rebooted since.
     type: bool
     default: false
   force:
@@ -150,6 +151,13 @@ max_points:
   returned: when O(state) is not V(absent)
   type: int
   sample: 5
+started:
+  description:
+    - Whether anybody has begun on the host.
+    - V(false) when its journal names no stage and none of the things of the lab is there; then no check passes.
+  returned: when O(state) is not V(absent)
+  type: bool
+  sample: true
 stages:
   description: The checks and points of each stage by its name.
   returned: when O(stage=all)

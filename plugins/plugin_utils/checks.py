@@ -4,15 +4,17 @@
 """Grade a machine: JMESPath queries over its facts, each compared with what the lab file expects.
 
 Runs on the control node, where jmespath is. A check that cannot be read is an error of the lab file, and its result
-says which key is wrong; whatever a machine reported only makes a check pass or fail.
+says which key is wrong; whatever a machine reported only makes a check pass or fail. What is not there passes no check,
+and on a machine on which nobody has begun none passes at all.
 """
 
 from __future__ import annotations
 
 import difflib
 import typing as t
+from collections.abc import Mapping
 
-from .expectations import Expectation, MalformedExpectation, parse_expectation
+from .expectations import Expectation, Found, MalformedExpectation, parse_expectation
 from .plain import plain, shown, visible
 
 try:
@@ -20,14 +22,19 @@ try:
     import jmespath.exceptions
     import jmespath.functions
 
+    from .looking import Look
+
     JMESPATH_ERROR: t.Optional[ImportError] = None
 except ImportError as error:
     JMESPATH_ERROR = error
 
 # What a query may start from; see the documentation of the module ebpf.lab.lab.
 FACTS = (
-    "stage lab namespaces interfaces programs attachments maps objects traffic trace refusals host_network kernel"
+    "stage lab namespaces interfaces programs attachments maps objects traffic trace refusals host_network kernel "
+    "machine"
 ).split()
+# A lab's own things among the facts.
+THINGS = ("namespaces", "interfaces", "programs", "attachments", "maps", "objects")
 KEYS = ("name", "query", "expect", "hint", "points")
 
 
@@ -95,12 +102,13 @@ def search(query: t.Any, data: t.Any) -> t.Any:
 
     Raises MalformedQuery, QueryFailed, and ImportError where jmespath is missing.
     """
-    return _search(compile_query(query), plain(data))
+    data = plain(data)
+    return _visit(Look(data), compile_query(query), data)
 
 
-def _search(compiled: t.Any, data: t.Any) -> t.Any:
+def _visit(look: Look, compiled: t.Any, data: t.Any) -> t.Any:
     try:
-        return plain(compiled.search(data))
+        return plain(look.visit(compiled.parsed, data))
     except jmespath.exceptions.JMESPathTypeError as error:
         wanted = " or ".join(error.expected_types)
         raise QueryFailed(f"{error.function_name}() needs {wanted} and was given {error.actual_type}") from None
@@ -109,19 +117,35 @@ def _search(compiled: t.Any, data: t.Any) -> t.Any:
         raise QueryFailed(visible(f"{type(error).__name__}: {error}", 300)) from None
 
 
-def evaluate(checks: t.Sequence[t.Mapping[str, t.Any]], facts: t.Any) -> list[dict[str, t.Any]]:
+def started(facts: t.Any) -> bool:
+    """Whether somebody has begun on this machine: its record names a stage, or any of the lab's own things is there.
+
+    A machine that lies about it has its checks evaluated like any other, or none.
+    """
+    facts = facts if isinstance(facts, Mapping) else {}
+    machine = facts.get("machine")
+    if not isinstance(machine, Mapping) or machine.get("stage") != "":
+        return True
+    return any(facts.get(kind) for kind in THINGS)
+
+
+def evaluate(
+    checks: t.Sequence[t.Mapping[str, t.Any]], facts: t.Any, begun: t.Optional[bool] = None
+) -> list[dict[str, t.Any]]:
     """Grade each check: ``name, passed, points, max_points, expected, found, hint, error``, in the order given.
 
-    ``expected`` and ``found`` are short texts with nothing invisible in them. ``error`` is None or one sentence: the
-    check itself is malformed, or its query does not fit what the machine reported. Never raises for what is in
-    ``facts`` or ``checks``; ImportError where jmespath is missing.
+    Where nobody has ``begun`` (None: as ``started`` says), none passes. ``expected`` and ``found`` are short texts with
+    nothing invisible in them. ``error`` is None or one sentence: the check itself is malformed, or its query does not
+    fit what the machine reported. Never raises for what is in ``facts`` or ``checks``; ImportError where jmespath is
+    missing.
     """
     require_jmespath()
     data = plain(facts)
-    return [_evaluate(plain(check), data, number) for number, check in enumerate(checks, 1)]
+    begun = started(data) if begun is None else begun
+    return [_evaluate(plain(check), data, number, begun) for number, check in enumerate(checks, 1)]
 
 
-def _evaluate(check: t.Any, data: t.Any, number: int) -> dict[str, t.Any]:
+def _evaluate(check: t.Any, data: t.Any, number: int, begun: bool) -> dict[str, t.Any]:
     check = check if isinstance(check, dict) else {}
     name = check.get("name")
     name = visible(name, 200) if isinstance(name, str) and name else f"check {number}"
@@ -143,16 +167,18 @@ def _evaluate(check: t.Any, data: t.Any, number: int) -> dict[str, t.Any]:
         return result
     expectation: Expectation = parse_expectation(check["expect"])
     result["expected"] = visible(expectation.text)
+    look = Look(data)
     try:
-        found = _search(compile_query(check["query"]), data)
+        found = Found(_visit(look, compile_query(check["query"]), data), look.there, look.whole)
     except QueryFailed as error:
-        result.update(
-            found="nothing", error=f"check {name!r}: the query does not fit what the machine reported: {error}."
-        )
-        return result
-    result["found"] = shown(found)
-    result["passed"] = expectation.holds(found)
-    result["points"] = result["max_points"] if result["passed"] else 0
+        found = Found(None, False)
+        if not look.unknown:
+            result["error"] = f"check {name!r}: the query does not fit what the machine reported: {error}."
+    result["found"] = shown(found.value if found.there else None)
+    if look.unknown:
+        result["found"] = visible(f"nothing, because {look.unknown[0]} was not gathered")
+    elif begun and not result["error"] and expectation.holds(found):
+        result.update(passed=True, points=result["max_points"])
     return result
 
 

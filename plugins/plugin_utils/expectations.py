@@ -20,11 +20,33 @@ class MalformedExpectation(ValueError):
 
 
 @dataclass(frozen=True)
+class Found:
+    """A query's answer. ``there``: what it looks into is there. ``whole``: so is each member of what it puts together.
+
+    Facts that were not gathered meet no expectation at all, so they do not come here.
+    """
+
+    value: t.Any
+    there: bool = True
+    whole: bool = True
+
+    @property
+    def empty(self) -> bool:
+        """Nothing: a filter that nothing passes answers with an empty list, a missing key with null."""
+        return not self.there or self.value is None or self.value == [] or self.value == {}
+
+
+@dataclass(frozen=True)
 class Expectation:
-    """``text`` says in words what is expected, ``holds`` whether a found value is that."""
+    """``text`` says in words what is expected, ``holds`` whether an answer is that."""
 
     text: str
-    holds: t.Callable[[t.Any], bool]
+    holds: t.Callable[[Found], bool]
+
+
+def _value(text: str, holds: t.Callable[[t.Any], bool]) -> Expectation:
+    """An expectation of a value, which has to be there: absent, it is not so much as different or small."""
+    return Expectation(text, lambda found: found.there and found.value is not None and holds(found.value))
 
 
 def same(one: t.Any, other: t.Any) -> bool:
@@ -46,13 +68,13 @@ def is_number(value: t.Any) -> bool:
 def _at_least(want: t.Any) -> Expectation:
     if not is_number(want):
         raise MalformedExpectation(f"at_least: {shown(want)} is no number; write one, as in {{at_least: 3}}")
-    return Expectation(f"at least {shown(want)}", lambda found: is_number(found) and found >= want)
+    return _value(f"at least {shown(want)}", lambda found: is_number(found) and found >= want)
 
 
 def _at_most(want: t.Any) -> Expectation:
     if not is_number(want):
         raise MalformedExpectation(f"at_most: {shown(want)} is no number; write one, as in {{at_most: 3}}")
-    return Expectation(f"at most {shown(want)}", lambda found: is_number(found) and found <= want)
+    return _value(f"at most {shown(want)}", lambda found: is_number(found) and found <= want)
 
 
 def _matches(want: t.Any) -> Expectation:
@@ -70,7 +92,7 @@ def _matches(want: t.Any) -> Expectation:
         text = shown(found) if is_number(found) else found
         return isinstance(text, str) and pattern.search(text[:TEXT]) is not None
 
-    return Expectation(f"text that matches {want}", holds)
+    return _value(f"text that matches {want}", holds)
 
 
 def _contains(want: t.Any) -> Expectation:
@@ -79,23 +101,24 @@ def _contains(want: t.Any) -> Expectation:
             return isinstance(want, str) and want in found
         return isinstance(found, list) and any(same(item, want) for item in found)
 
-    return Expectation(f"something that contains {shown(want)}", holds)
+    return _value(f"something that contains {shown(want)}", holds)
 
 
 def _absent(want: t.Any) -> Expectation:
     if not isinstance(want, bool):
         raise MalformedExpectation(f"absent: {shown(want)} is neither true nor false; write {{absent: true}}")
-
-    def empty(found: t.Any) -> bool:
-        # A filter that nothing passes answers with an empty list, a missing key with null.
-        return found is None or found == [] or found == {}
-
-    return Expectation("nothing", empty) if want else Expectation("something", lambda found: not empty(found))
+    if want:
+        return Expectation("nothing", lambda found: found.empty)
+    return Expectation("something", lambda found: found.whole and not found.empty)
 
 
 def _not(want: t.Any) -> Expectation:
     inner = parse_expectation(want)
-    return Expectation(f"not {inner.text}", lambda found: not inner.holds(found))
+
+    def holds(found: Found) -> bool:
+        return found.there and found.whole and found.value is not None and not inner.holds(found)
+
+    return Expectation(f"not {inner.text}", holds)
 
 
 COMPARISONS: dict[str, t.Callable[[t.Any], Expectation]] = {
@@ -119,7 +142,9 @@ def parse_expectation(expect: t.Any) -> Expectation:
             near = difflib.get_close_matches(key, COMPARISONS, 1, 0.7)
             if near:
                 raise MalformedExpectation(f"{key}: is no comparison; did you mean {near[0]}?")
-        return Expectation(shown(expect), lambda found: same(found, expect))
+        if expect is None:  # the same in other words
+            return _absent(True)
+        return _value(shown(expect), lambda found: same(found, expect))
     for key in expect:
         if key not in COMPARISONS:
             raise MalformedExpectation(f"{key}: is no comparison; there are {', '.join(COMPARISONS)}")

@@ -27,22 +27,29 @@ from .._net.links import links
 from .._net.observe import observe
 from .measuring import measure
 from .schema import Lab, Stage
+from .whereabouts import At
 
 
-def gather(host: Host, lab: Lab, stage: Stage, traffic: bool, tables: list[t.Any]) -> dict[str, t.Any]:
-    """All facts as plain JSON types, in the shape that docs/lab-files.md describes. ``tables`` are iptables' own."""
+def gather(
+    host: Host, lab: Lab, stage: Stage, traffic: bool, tables: t.Optional[list[t.Any]], at: t.Optional[At]
+) -> dict[str, t.Any]:
+    """All facts as plain JSON types, in the shape that docs/lab-files.md describes. None: not gathered.
+
+    ``tables`` are iptables' own, ``at`` is what the journal says of the lab.
+    """
     pins = pins_in(host, lab.pin_path)
     seen = observe(host, lab.topology)
     facts: dict[str, t.Any] = {
         "lab": lab.name,
         "stage": stage.name,
+        "machine": {"stage": at.stage if at else "", "rebooted": at.rebooted if at else False},
         "kernel": {"release": platform.release(), "machine": platform.machine()},
         "namespaces": sorted(name for name, kind in seen.namespaces.items() if kind == "present"),
         "interfaces": [seen.interfaces[ref].as_dict() for ref in sorted(seen.interfaces)],
         "attachments": _attachments(host, lab, stage, pins),
         "objects": [_object(host, lab, name) for name in lab.objects if os.path.lexists(lab.object_path(name))],
         "host_network": {"ip_forward": _forwarding(), "iptables": tables},
-        "refusals": {},
+        "refusals": None,
     }
     if stage.refused and traffic:
         from .refusals import refusals
@@ -66,24 +73,25 @@ def _program(pin: Pin, runs: t.Mapping[int, t.Any]) -> dict[str, t.Any]:
     return values
 
 
-def _attachments(host: Host, lab: Lab, stage: Stage, pins: t.Mapping[str, Pin]) -> list[dict[str, t.Any]]:
-    """Every XDP program and tc filter on the lab's interfaces, whoever attached it."""
+def _attachments(host: Host, lab: Lab, stage: Stage, pins: t.Mapping[str, Pin]) -> t.Optional[list[dict[str, t.Any]]]:
+    """Every XDP program and tc filter on the lab's interfaces, whoever attached it; None where no interface is."""
     by_id = {pin.what.id: pin for pin in pins.values() if isinstance(pin.what, ProgramInfo)}
     wanted = {interface.ref for interface in lab.topology.interfaces}
     wanted |= {(entry["netns"], entry["interface"]) for entry in (*stage.attachments, *stage.filters)}
-    found = []
+    found, looked = [], False
     for where in sorted({ref[0] for ref in wanted}):
         if where and netns.kind(where) != "present":
             continue
         for link in links(host.netlink(where)).values():
             if (where, link.name) not in wanted:
                 continue
+            looked = True
             here = {"interface": link.name, "netns": where}
             if link.xdp_mode:
                 found.append({**here, "type": "xdp", "mode": link.xdp_mode, **_attached(link.xdp_id, by_id)})
             if any(entry.filters for entry in lab.stages):  # a lab without tc does not pay for looking
                 found += [{**here, **entry} for entry in _filters(host, where, link.index, by_id)]
-    return found
+    return found if looked else None
 
 
 def _filters(host: Host, where: str, index: int, by_id: t.Mapping[int, Pin]) -> t.Iterator[dict[str, t.Any]]:

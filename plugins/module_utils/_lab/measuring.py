@@ -34,16 +34,17 @@ def measure(host: Host, stage: Stage, pins: t.Mapping[str, Pin], refs: t.Collect
     """The facts ``traffic``, ``maps``, ``trace``, and ``runs``: each program's runs by its id.
 
     ``refs`` are the lab's interfaces: traffic that would leave by another one is not sent. Without ``traffic`` the maps
-    are only listed.
+    are only listed. None: not gathered.
     """
     maps = [pin for pin in pins.values() if isinstance(pin.what, MapInfo)]
     if not (traffic and stage.traffic):
-        return {"traffic": {}, "trace": [], "maps": [_map(pin, *_twice(_entries(pin))) for pin in maps], "runs": {}}
+        listed = [_map(pin, *_twice(_entries(pin))) for pin in maps]
+        return {"traffic": None, "trace": None, "maps": listed, "runs": {}}
     before = {pin.path: _entries(pin) for pin in maps}
     with _kept(maps), contextlib.ExitStack() as stack:
         recording, reason = _recording(host, stack) if stage.trace else (None, "")
         sent, runs = _watched(host, stage, pins, refs)
-        trace = [line.as_dict() for line in recording.lines(limit=TRACE_LINES)] if recording is not None else []
+        trace = [line.as_dict() for line in recording.lines(limit=TRACE_LINES)] if recording is not None else None
         after = {pin.path: _entries(pin) for pin in maps}
     found = [_map(pin, before[pin.path], after[pin.path]) for pin in maps]
     return {"traffic": sent, "maps": found, "trace": trace, "runs": runs, **({"trace_error": reason} if reason else {})}
@@ -91,10 +92,12 @@ def _send(host: Host, stage: Stage, refs: t.Collection[Ref]) -> Facts:
                 return {**where, **_send_udp(entry)}
             options = {name: entry[name] for name in ("count", "interval", "timeout", "source")}
             result = ping(host, entry["netns"], entry["to"], **options)
+            if not result.sent:
+                raise LabError(result.why)
             return {**where, **result.as_dict(), "reachable": result.reachable}
         except LabError as error:
-            # The keys of a result, so that a check finds a loss and not nothing.
-            return {**where, "sent": 0, "received": 0, "loss": 100.0, "reachable": False, "why": str(error)}
+            # Nothing was sent, so nothing is known: a ping that was never sent is not one that was dropped.
+            return {**where, "sent": 0, "received": None, "loss": None, "reachable": None, "why": str(error)}
 
     with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
         return dict(zip((entry["name"] for entry in stage.traffic), pool.map(one, stage.traffic)))

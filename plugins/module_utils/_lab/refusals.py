@@ -21,22 +21,25 @@ LOG_END = 4000  # characters of the verifier's log: it says at its end why it st
 
 
 def refusals(host: Host, lab: Lab, stage: Stage) -> dict[str, dict[str, t.Any]]:
-    """For each object of the stage's ``refused``: whether the kernel refused it, in which words, and where."""
+    """For each object of the stage's ``refused``: whether the kernel refused it, in which words, and where.
+
+    ``refused`` is None where the verifier was not asked.
+    """
     return {entry["object"]: _try(host, lab.object_path(entry["object"]), entry["type"]) for entry in stage.refused}
 
 
 def _try(host: Host, path: str, program_type: str) -> dict[str, t.Any]:
     if not os.path.isfile(path):
-        return _result(False, reason=f"there is no object {path}")
+        return _result(None, reason=f"there is no object {path}")
     if not is_bpffs(MOUNT):  # bpftool would mount one
-        return _result(False, reason=f"no bpffs is mounted at {MOUNT}")
+        return _result(None, reason=f"no bpffs is mounted at {MOUNT}")
     folder = f"{MOUNT}/ebpf_lab_try_{os.getpid()}"
     try:
         sections.check(path, read_object(path), program_type)
         Bpftool(host.runner).loadall(path, folder, program_type=program_type)
     except LoadRefused as error:
         if not error.details["verifier_log"]:  # the loader gave up before the verifier saw the program
-            return _result(False, reason=error.details["reason"])
+            return _result(None, reason=error.details["reason"])
         return _result(
             True,
             reason=error.details["reason"],
@@ -45,13 +48,13 @@ def _try(host: Host, path: str, program_type: str) -> dict[str, t.Any]:
             log=error.details["verifier_log"][-LOG_END:],
         )
     except LabError as error:
-        return _result(False, reason=str(error))
+        return _result(None, reason=str(error))
     finally:
         clear(folder)
     return _result(False, reason="the kernel loaded it")
 
 
 def _result(
-    refused: bool, reason: str = "", location: str = "", source_line: str = "", log: str = ""
+    refused: t.Optional[bool], reason: str = "", location: str = "", source_line: str = "", log: str = ""
 ) -> dict[str, t.Any]:
     return {"refused": refused, "reason": reason, "location": location, "source_line": source_line, "log": log}

@@ -20,46 +20,25 @@ from .._core.converge import Resource
 from .._core.errors import BadInput, LabError, Refused, ToolMissing
 from .._core.files import digest
 from .._core.host import Host
-from .._core.plan import Note, Plan, Step
+from .._core.plan import Plan, Step
 from .._net.state import Now, Ref, Want
 from .._net.topology import TopologyResource
 from .facts import gather
 from .parts import Part, Parts, iptables, parts_absent
 from .schema import Lab, Stage, parse
 from .tools import need_tools
+from .whereabouts import At, SetStage, whereabouts
 
 ANY = "*"
 
 
 @dataclass(frozen=True)
 class LabNow:
-    """The parts with what was observed of each, in order; ``stages`` are what the journal says of each lab."""
+    """The parts with what was observed of each, in order; what the journal says of each lab; this boot's id."""
 
     parts: tuple[tuple[Part, t.Any], ...]
-    stages: t.Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class SetStage(Step):
-    """Note in the journal which stage the host is at; "" for none."""
-
-    lab: str
-    stage: str
-
-    def title(self) -> str:
-        return f"note that the lab {self.lab} is " + (f"at the stage {self.stage}" if self.stage else "gone")
-
-    def apply(self, host: Host) -> None:
-        pass
-
-    def notes(self) -> tuple[Note, ...]:
-        key = f"lab:{self.lab}"
-        return (Note("claim", key, {"stage": self.stage}),) if self.stage else (Note("release", key),)
-
-
-def stages_of(host: Host) -> dict[str, str]:
-    """The stage that each lab on this host is at, as the journal says."""
-    return {key[len("lab:") :]: str(entry.value["stage"]) for key, entry in host.journal.claims("lab:").items()}
+    stages: t.Mapping[str, At]
+    boot: str
 
 
 @dataclass
@@ -97,12 +76,12 @@ class LabResource:
 
     def observe(self, host: Host) -> LabNow:
         """Observe every part. Raises Refused while another lab is up, LabError when tools are missing."""
-        stages = stages_of(host)
+        stages = whereabouts(host)
         stage = self._stage(stages)
         if stage is None:
             parts = parts_absent(host, self.lab)
         else:
-            others = [lab for lab in stages if lab != self.lab.name]
+            others = [lab for lab, at in stages.items() if lab != self.lab.name and not at.rebooted]
             if others:
                 raise Refused(
                     f"The lab {others[0]} is up on this host, and a host holds one lab at a time.",
@@ -117,10 +96,10 @@ class LabResource:
                 network.plan(network.observe(host))
                 raise
             parts = Parts(host, lab, stage, self.sources, self.exclusive).all()
-        return LabNow(tuple((part, part.resource.observe(host)) for part in parts), stages)
+        return LabNow(tuple((part, part.resource.observe(host)) for part in parts), stages, host.journal.boot)
 
-    def _stage(self, stages: t.Mapping[str, str]) -> t.Optional[Stage]:
-        return self.lab.stage(stages[self.lab.name]) if self.here and self.lab.name in stages else self.stage
+    def _stage(self, stages: t.Mapping[str, At]) -> t.Optional[Stage]:
+        return self.lab.stage(stages[self.lab.name].stage) if self.here and self.lab.name in stages else self.stage
 
     def plan(self, now: LabNow) -> Plan:
         """The parts' plans in order."""
@@ -129,9 +108,14 @@ class LabResource:
         for part, state in now.parts:
             plans[part.name] = self._plan_part(part.kind, part.resource, state, pending)
         stage = self._stage(now.stages)
-        stages = {**now.stages, self.lab.name: stage.name} if stage is not None else dict.fromkeys(now.stages, "")
-        changed = [SetStage(lab, stage) for lab, stage in stages.items() if stage != now.stages.get(lab, "")]
-        plans["stage"] = Plan(before=dict(now.stages), after=stages, steps=tuple(changed))
+        wanted = {self.lab.name: At(stage.name)} if stage is not None else {}
+        changed = []
+        for lab in {**now.stages, **wanted}:
+            was, will = now.stages.get(lab), wanted.get(lab)
+            if was != will:
+                changed.append(SetStage(lab, will.stage if will else "", now.boot, was is not None and was.rebooted))
+        before, after = ({lab: str(at) for lab, at in stages.items()} for stages in (now.stages, wanted))
+        plans["stage"] = Plan(before=before, after=after, steps=tuple(changed))
         told = {name: plan for name, plan in plans.items() if plan.steps or plan.warnings}
         return _without_repeats(Plan.compose(told))
 
@@ -179,7 +163,8 @@ class LabResource:
             tables = [
                 part.resource.facts(host, state)["tables"] for part, state in now.parts if part.kind == "iptables"
             ]
-            result["facts"] = gather(host, self.lab, stage, self.traffic, tables[0] if tables else [])
+            at = now.stages.get(self.lab.name)
+            result["facts"] = gather(host, self.lab, stage, self.traffic, tables[0] if tables else None, at)
         return result
 
     def _with_written(self, state: ObjectState) -> ObjectState:
@@ -246,23 +231,25 @@ class VerifiedResource:
     stage: str
     traffic: bool = True
 
-    def observe(self, host: Host) -> dict[str, str]:
+    def observe(self, host: Host) -> dict[str, At]:
         """What the journal says of the host."""
-        return stages_of(host)
+        return whereabouts(host)
 
-    def plan(self, now: dict[str, str]) -> Plan:
+    def plan(self, now: dict[str, At]) -> Plan:
         """Nothing is changed."""
-        others = [lab for lab in now if lab != self.lab.name]
+        others = [lab for lab, at in now.items() if lab != self.lab.name and not at.rebooted]
         return Plan(warnings=tuple(f"The lab {lab} is up on this host, not {self.lab.name}." for lab in others))
 
-    def facts(self, host: Host, now: dict[str, str]) -> dict[str, t.Any]:
+    def facts(self, host: Host, now: dict[str, At]) -> dict[str, t.Any]:
         """What the checks are asked about: of the stage asked for, else the host's own, else the lab's default."""
-        stage = self.lab.stage(self.stage or now.get(self.lab.name, ""))
-        tables: list[t.Any] = []
+        at = now.get(self.lab.name)
+        stage = self.lab.stage(self.stage or (at.stage if at else ""))
+        tables: t.Optional[list[t.Any]] = None
         for part in iptables(self.lab):
             with contextlib.suppress(ToolMissing):
                 tables = part.resource.facts(host, part.resource.observe(host))["tables"]
-        return {"lab": self.lab.name, "stage": stage.name, "facts": gather(host, self.lab, stage, self.traffic, tables)}
+        facts = gather(host, self.lab, stage, self.traffic, tables, at)
+        return {"lab": self.lab.name, "stage": stage.name, "facts": facts}
 
 
 def _content(name: str, sent: t.Any) -> bytes:
