@@ -16,8 +16,8 @@ from ansible_collections.ebpf.lab.plugins.action.lab import find_lab, read_lab
 from ansible_collections.ebpf.lab.plugins.module_utils._core.errors import LabError
 from ansible_collections.ebpf.lab.plugins.module_utils._lab.schema import EVERY_STAGE
 from ansible_collections.ebpf.lab.plugins.plugin_utils.folders import kept_folder
-from ansible_collections.ebpf.lab.plugins.plugin_utils.results import make_result, save
-from ansible_collections.ebpf.lab.plugins.plugin_utils.terminal import verdict, view
+from ansible_collections.ebpf.lab.plugins.plugin_utils.results import Standing, load_all, make_result, save
+from ansible_collections.ebpf.lab.plugins.plugin_utils.terminal import every_stage, verdict, view
 
 COLOURS = {"good": constants.COLOR_OK, "bad": constants.COLOR_ERROR, "odd": constants.COLOR_UNREACHABLE}
 
@@ -52,34 +52,43 @@ class ActionModule(ActionBase):
         about = {
             "name": lab.name,
             "title": lab.title,
-            "stages": [{"name": stage.name, "title": stage.title} for stage in lab.stages],
+            "stages": [
+                {"name": stage.name, "title": stage.title, "max_points": sum(check["points"] for check in stage.checks)}
+                for stage in lab.stages
+            ],
         }
+        every = options["stage"] == EVERY_STAGE
         found = []
         for host, outcome in _outcomes(task_vars, options["variable"]):
-            if options["stage"] != EVERY_STAGE:
+            if not every:
                 found.append(make_result(host, about, options["stage"], outcome))
                 continue
             graded = outcome.get("stages") if isinstance(outcome.get("stages"), Mapping) else {}
             for stage in lab.stages:
-                mine = {**graded[stage.name], "facts": {}} if stage.name in graded else outcome
+                mine = {**graded[stage.name], "facts": outcome.get("facts")} if stage.name in graded else outcome
                 found.append(make_result(host, about, stage.name, mine))
         if not found:
             msg = f"No machine of this play has the variable {options['variable']!r}: register the task ebpf.lab.lab."
             return {**result, "failed": True, "msg": msg}
         try:
-            for entry in found if not self._task.check_mode else ():
+            for entry in found if not (every or self._task.check_mode) else ():
                 save(folder, entry)
+            kept = {machine.host: machine for machine in load_all(folder, lab.name)[0]}
         except OSError as error:
             return {**result, "failed": True, "msg": f"The results could not be kept in {folder}: {error}."}
-        for line, colour in view(found):
+        most = {stage["name"]: stage["max_points"] for stage in found[0]["stages"]}
+        standings = {entry["host"]: Standing.of(kept.get(entry["host"]), most) for entry in found}
+        for line, colour in (every_stage if every else view)(found, standings):
             display.display(line, color=COLOURS.get(colour))
-        sentence = verdict(found)
+        # To look at all stages is no grade: a machine is at one of them, and fails the checks of the others.
+        sentence = verdict(found, grades=not every)
+        good = "Nothing of this was kept: verify grades the stage of each machine." if every else "Every check passed."
         result.update(
             changed=False,
             folder=os.path.join(folder, lab.name),
             points=sum(entry["points"] for entry in found),
             max_points=sum(entry["max_points"] for entry in found),
-            msg=sentence or "Every check passed.",
+            msg=sentence or good,
             failed=bool(sentence) and options["fail"],
         )
         return result

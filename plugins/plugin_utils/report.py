@@ -23,7 +23,7 @@ from xml.etree import ElementTree
 import jinja2
 import markupsafe
 
-from .results import file_name
+from .results import NOT_STARTED, file_name
 
 PARTS = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))), "files", "report")
 MISSED = 6  # checks in the list of those that most machines fail
@@ -102,14 +102,14 @@ def clock(time: str, day: str = "") -> str:
 
 
 def to_csv(summary: dict[str, t.Any]) -> str:
-    """A line a machine: its name, status, points, the points of each stage, changes, last verify."""
+    """A line a machine: its name, status, points, the best points of each stage, changes, last verify."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\r\n")
     stages = [stage["name"] for stage in summary["stages"]]
     head = ["machine", "status", "points", "max_points", *stages, "failed_checks", "changed_checks", "time", "message"]
     writer.writerow([disarmed(cell) for cell in head])
     for row in summary["machines"]:
-        points = [cell["points"] if cell["checks"] else "" for cell in row["cells"]]
+        points = [cell["points"] if cell["state"] else "" for cell in row["cells"]]
         cells = [row["host"], row["status"], row["points"], row["max_points"], *points]
         cells += [row["failed"], row["drifted"], row["time"], row["message"]]
         writer.writerow([disarmed(cell) for cell in cells])
@@ -122,7 +122,10 @@ def disarmed(cell: t.Any) -> t.Any:
 
 
 def to_junit(summary: dict[str, t.Any]) -> str:
-    """A test suite a machine, a test case a check; a machine without a verdict is a suite with one error."""
+    """A test suite a machine, a test case a check as it was last; a machine without a verdict has one error.
+
+    Where nobody has begun, the checks are skipped.
+    """
     root = ElementTree.Element("testsuites", name=summary["lab"])
     for row in summary["machines"]:
         suite = ElementTree.SubElement(root, "testsuite", name=row["host"], timestamp=row["time"])
@@ -135,11 +138,15 @@ def to_junit(summary: dict[str, t.Any]) -> str:
             for check in cell["checks"]:
                 name = f"{summary['lab']}.{cell['stage']}"
                 case = ElementTree.SubElement(suite, "testcase", classname=name, name=check["name"])
-                if not check["passed"]:
+                if not cell["started"]:
+                    ElementTree.SubElement(case, "skipped", message=NOT_STARTED)
+                elif not check["passed"]:
                     message = check["error"] or f"expected {check['expected']}, found {check['found']}"
                     failure = ElementTree.SubElement(case, "failure", type="check", message=message)
                     failure.text = f"expected: {check['expected']}\nfound: {check['found']}\nhint: {check['hint']}"
-        for key, count in (("tests", len(suite)), ("failures", row["failed"]), ("errors", errors)):
+        skipped = sum(len(cell["checks"]) for cell in row["cells"] if not cell["started"])
+        counts = {"tests": len(suite), "failures": row["failed"], "errors": errors, "skipped": skipped}
+        for key, count in counts.items():
             suite.set(key, str(count))
     for key in ("tests", "failures", "errors"):
         root.set(key, str(sum(int(suite.get(key, "0")) for suite in root)))

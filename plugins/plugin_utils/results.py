@@ -5,14 +5,19 @@
 
 A result is a dict of plain types::
 
-    {"format": 1, "lab": "lecture2", "title": "…", "stages": [{"name": "hello", "title": "…"}, …],
+    {"format": 2, "lab": "lecture2", "title": "…",
+     "stages": [{"name": "hello", "title": "…", "max_points": 5}, …],
      "host": "s01", "stage": "hello", "time": "2026-11-22T10:00:00Z",
      "status": "graded", "message": "", "points": 3, "max_points": 5,
      "checks": [{"name", "passed", "points", "max_points", "expected", "found", "hint", "error"}, …]}
 
-``status`` is graded, unreachable or failed (verify itself could not be done; ``message`` says why). The last two have
-no checks. ``stages`` are all stages of the lab, in its order, so that a report needs no lab file. Text is short, with
-nothing invisible in it: it was cleaned before it was kept, and is cleaned again when it is read.
+``status`` is graded, not started, unreachable or failed (verify itself could not be done; ``message`` says why). The
+last two have no checks. ``stages`` are all stages of the lab, in its order, so that a report needs no lab file; their
+``max_points`` are None where nobody knows them: format 1, which is still read, has none. Text is short, with nothing
+invisible in it: it was cleaned before it was kept, and is cleaned again when it is read.
+
+The files hold the newest. What was earned is in the machine's record beside them, a line a grade, which is only ever
+added to: the best of a stage is the best of its lines.
 """
 
 from __future__ import annotations
@@ -29,24 +34,86 @@ from dataclasses import dataclass, field
 
 from .plain import plain, shown, visible
 
-FORMAT = 1
-STATUSES = ("graded", "unreachable", "failed")
+FORMAT = 2
+FORMATS = (1, 2)
+NOT_STARTED = "not started"
+STATUSES = ("graded", NOT_STARTED, "unreachable", "failed")
+WITH_CHECKS = ("graded", NOT_STARTED)
 LINE = 300  # characters of a name or a message
 MAX_POINTS = 1_000_000
 MACHINE = "_machine"  # no stage's name starts with an underscore
 PREVIOUS = ".previous"
+RECORD = "_record.jsonl"
+REBOOTED = "rebooted since it was brought to its stage"
 
 Result = dict[str, t.Any]
+Number = t.Union[int, float]
+
+
+class Earned(t.NamedTuple):
+    """What was earned at a stage, of how much, and when."""
+
+    points: Number
+    max_points: Number
+    time: str
 
 
 @dataclass(frozen=True)
 class Machine:
-    """All that is kept of one machine: its newest attempt, and its results by stage, new and before."""
+    """All that is kept of one machine: its newest attempt, its results by stage, new and before, and its record."""
 
     host: str
     attempt: Result
     stages: dict[str, Result] = field(default_factory=dict)
     previous: dict[str, Result] = field(default_factory=dict)
+    record: t.Sequence[Result] = ()
+
+    def best(self, stage: str) -> t.Optional[Earned]:
+        """The most that was ever earned at a stage, when it was first; None when the stage was never graded."""
+        known = [*self.record, *(found[stage] for found in (self.stages, self.previous) if stage in found)]
+        grades = [
+            Earned(*(entry[key] for key in Earned._fields))
+            for entry in known
+            if entry["stage"] == stage and entry["status"] in WITH_CHECKS
+        ]
+        return min(grades, key=lambda grade: (-grade.points, grade.time), default=None)
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What a machine has of the whole lab: the best of each stage, cut to what the stage is worth now."""
+
+    best: t.Mapping[str, t.Optional[Earned]]
+    most: t.Mapping[str, t.Optional[Number]]  # what each stage is worth; None where nobody knows
+
+    @classmethod
+    def of(cls, machine: t.Optional[Machine], most: t.Mapping[str, t.Optional[Number]]) -> Standing:
+        """``machine`` None: one of which nothing is kept."""
+        best: dict[str, t.Optional[Earned]] = {}
+        for stage, worth in most.items():
+            found = machine.best(stage) if machine is not None else None
+            best[stage] = found if found is None or worth is None else found._replace(points=min(found.points, worth))
+        return cls(best, most)
+
+    @property
+    def points(self) -> Number:
+        """Of all stages."""
+        return sum(found.points for found in self.best.values() if found is not None)
+
+    @property
+    def max_points(self) -> Number:
+        """Of the whole lab, whatever was graded of it."""
+        return sum(worth or 0 for worth in self.most.values())
+
+    def passed(self, stage: str) -> bool:
+        """Whether all of a stage's points were earned; one that is worth none needs none."""
+        worth, found = self.most[stage], self.best[stage]
+        return worth == 0 or (worth is not None and found is not None and found.points >= worth)
+
+    @property
+    def whole(self) -> bool:
+        """Whether the whole lab is passed."""
+        return all(self.passed(stage) for stage in self.most)
 
 
 def timestamp(now: t.Optional[datetime.datetime] = None) -> str:
@@ -68,7 +135,10 @@ def make_result(
     only if the lab has it: the outcome comes from the machine.
     """
     outcome = outcome if isinstance(outcome, dict) else {}
-    stages = [{"name": str(item["name"]), "title": str(item.get("title") or "")} for item in lab["stages"]]
+    stages = [
+        {"name": str(item["name"]), "title": str(item.get("title") or ""), "max_points": item.get("max_points")}
+        for item in lab["stages"]
+    ]
     names = [item["name"] for item in stages]
     said = outcome.get("stage")
     stage = stage or (said if isinstance(said, str) and said in names else "")
@@ -82,11 +152,17 @@ def make_result(
         "time": timestamp(now),
     }
     # The action plugin graded what comes with facts; checks without them are the machine's own invention.
-    checks = outcome.get("checks") if isinstance(outcome.get("facts"), dict) else None
+    facts = outcome.get("facts")
+    checks = outcome.get("checks") if isinstance(facts, dict) else None
     if outcome.get("unreachable") is True:
         result.update(status="unreachable", message=_reason(outcome))
     elif isinstance(checks, list) and stage:
-        result.update(status="graded", message="", checks=checks)
+        machine = facts.get("machine") if isinstance(facts, dict) else None
+        rebooted = isinstance(machine, dict) and machine.get("rebooted") is True
+        if outcome.get("started") is False:
+            result.update(status=NOT_STARTED, message="nothing of the lab is on the machine", checks=checks)
+        else:
+            result.update(status="graded", message=REBOOTED if rebooted else "", checks=checks)
     else:
         unknown = "the machine did not say which stage it is at" if checks else "the machine gave no result"
         result.update(status="failed", message=_reason(outcome) or unknown)
@@ -101,16 +177,21 @@ def _reason(outcome: t.Mapping[str, t.Any]) -> str:
 def clean(value: t.Any) -> Result:
     """A result with every key in its right type and all text safe to show. Raises ValueError for what is none."""
     value = plain(value)
-    if not isinstance(value, dict) or value.get("format") != FORMAT or value.get("status") not in STATUSES:
+    if not isinstance(value, dict) or value.get("format") not in FORMATS or value.get("status") not in STATUSES:
         raise ValueError("not a result of verify")
     result: Result = {"format": FORMAT, "status": value["status"]}
     for key in ("lab", "title", "host", "stage", "time", "message"):
         result[key] = one_line(value.get(key))
     result["stages"] = [
-        {"name": one_line(item.get("name")), "title": one_line(item.get("title"))}
+        {
+            "name": one_line(item.get("name")),
+            "title": one_line(item.get("title")),
+            "max_points": None if item.get("max_points") is None else _points(item["max_points"]),
+        }
         for item in _dicts(value.get("stages"))
     ]
-    result["checks"] = [_clean_check(check) for check in _dicts(value.get("checks"))]
+    graded = result["status"] == "graded"
+    result["checks"] = [_clean_check(check, graded) for check in _dicts(value.get("checks"))]
     for key in ("points", "max_points"):
         result[key] = sum(check[key] for check in result["checks"])
     return result
@@ -120,9 +201,9 @@ def _dicts(value: t.Any) -> list[dict[str, t.Any]]:
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
-def _clean_check(check: dict[str, t.Any]) -> dict[str, t.Any]:
+def _clean_check(check: dict[str, t.Any], graded: bool) -> dict[str, t.Any]:
     most = _points(check.get("max_points"))
-    passed = check.get("passed") is True
+    passed = graded and check.get("passed") is True
     return {
         "name": one_line(check.get("name")),
         "passed": passed,
@@ -150,7 +231,7 @@ def _text(value: t.Any, keep: str = "") -> str:
     return visible(value, keep=keep) if isinstance(value, str) else "" if value is None else shown(value)
 
 
-def _points(value: t.Any) -> t.Union[int, float]:
+def _points(value: t.Any) -> Number:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return 0
     return min(max(value, 0), MAX_POINTS)
@@ -167,13 +248,17 @@ def file_name(name: str) -> str:
 
 
 def save(folder: str, result: Result) -> str:
-    """Keep a result, and the one of the stage before it; returns the file's path. Raises OSError."""
+    """Keep a result as the newest, and the one of the stage before it, and add it to the machine's record.
+
+    Returns the file's path. Raises OSError.
+    """
     result = clean(result)
     here = os.path.join(folder, file_name(result["lab"]), file_name(result["host"]))
     os.makedirs(here, mode=0o700, exist_ok=True)
     path = os.path.join(here, f"{MACHINE}.json")
     _write(path, {**result, "checks": []})
-    if result["status"] == "graded":
+    if result["status"] in WITH_CHECKS:
+        _record(here, result)
         path = os.path.join(here, f"{file_name(result['stage'])}.json")
         with contextlib.suppress(FileNotFoundError):
             os.replace(path, f"{path[: -len('.json')]}{PREVIOUS}.json")
@@ -194,6 +279,46 @@ def _write(path: str, result: Result) -> None:
         raise
 
 
+def _record(here: str, result: Result) -> None:
+    """Add a result to a machine's record. One that begins takes in what was kept before there were records."""
+    path = os.path.join(here, RECORD)
+    before = {} if os.path.exists(path) else _kept(here, [])
+    before.pop(f"{MACHINE}.json", None)
+    lines = [
+        json.dumps({"format": FORMAT, **{key: entry[key] for key in ("stage", "status", *Earned._fields)}})
+        for entry in (*before.values(), result)
+    ]
+    with open(path, "a+b", buffering=0) as file:
+        size = file.seek(0, os.SEEK_END)
+        if size and os.pread(file.fileno(), 1, size - 1) != b"\n":  # a line that was cut spoils no other one
+            lines.insert(0, "")
+        file.write("".join(f"{line}\n" for line in lines).encode())
+        os.fsync(file.fileno())
+
+
+def _read_record(here: str, wrong: list[str]) -> list[Result]:
+    path = os.path.join(here, RECORD)
+    found = []
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            lines = file.read().splitlines()
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        wrong.append(f"{path} is left out: {error}.")
+        return []
+    for number, line in enumerate(lines, 1):
+        try:
+            entry = plain(json.loads(line)) if line else {}
+            if entry:
+                grade = {key: one_line(entry[key]) for key in ("stage", "status", "time")}
+                most = _points(entry["max_points"])
+                found.append({**grade, "points": min(_points(entry["points"]), most), "max_points": most})
+        except (ValueError, TypeError, KeyError, RecursionError):
+            wrong.append(f"{path}, line {number}, is left out: it is no grade.")
+    return found
+
+
 def labs(folder: str) -> list[str]:
     """The labs that results are kept of, the one verified last first."""
     newest: dict[str, str] = {}
@@ -212,25 +337,26 @@ def load_all(folder: str, lab: str) -> tuple[list[Machine], list[str]]:
     wrong: list[str] = []
     here = os.path.join(folder, file_name(lab))
     for name in _names(here):
-        stages: dict[str, Result] = {}
-        previous: dict[str, Result] = {}
-        attempt = None
-        for file in sorted(os.listdir(os.path.join(here, name))):
-            if file.startswith(".") or not file.endswith(".json"):
-                continue
-            result = _read(os.path.join(here, name, file), wrong)
-            if result is None:
-                continue
-            if file == f"{MACHINE}.json":
-                attempt = result
-            elif file.endswith(f"{PREVIOUS}.json"):
-                previous[result["stage"]] = result
-            else:
-                stages[result["stage"]] = result
+        files = _kept(os.path.join(here, name), wrong)
+        record = _read_record(os.path.join(here, name), wrong)
+        attempt = files.pop(f"{MACHINE}.json", None)
+        before = {file: files.pop(file) for file in list(files) if file.endswith(f"{PREVIOUS}.json")}
+        stages, previous = ({result["stage"]: result for result in kept.values()} for kept in (files, before))
         newest = attempt or max(stages.values(), key=lambda result: str(result["time"]), default=None)
         if newest is not None:
-            machines.append(Machine(newest["host"], newest, stages, previous))
+            machines.append(Machine(newest["host"], newest, stages, previous, record))
     return sorted(machines, key=lambda machine: machine.host), wrong
+
+
+def _kept(here: str, wrong: list[str]) -> dict[str, Result]:
+    """A machine's results by their files' names."""
+    found = {}
+    for file in sorted(os.listdir(here)):
+        if not file.startswith(".") and file.endswith(".json"):
+            result = _read(os.path.join(here, file), wrong)
+            if result is not None:
+                found[file] = result
+    return found
 
 
 def _names(folder: str) -> list[str]:

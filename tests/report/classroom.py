@@ -10,20 +10,20 @@ import random
 import typing as t
 
 from ansible_collections.ebpf.lab.plugins.plugin_utils import results
-from ansible_collections.ebpf.lab.plugins.plugin_utils.checks import evaluate
+from ansible_collections.ebpf.lab.plugins.plugin_utils.checks import evaluate, started
 
 LAB = {
     "name": "lecture2",
     "title": "From an empty veth to a rate limiter",
     "stages": [
-        {"name": "environment", "title": "Namespace, veth pair, forwarding"},
-        {"name": "hello", "title": "An XDP program that passes everything"},
-        {"name": "drop", "title": "You Shall Not Pass"},
-        {"name": "count", "title": "Count packets in a map"},
-        {"name": "count_bytes", "title": "Packets and bytes"},
-        {"name": "icmp", "title": "Parse headers within bounds"},
-        {"name": "rate_limit", "title": "A limit set through a map"},
-        {"name": "filter", "title": "A tc filter at ingress"},
+        {"name": "environment", "title": "Namespace, veth pair, forwarding", "max_points": 5},
+        {"name": "hello", "title": "An XDP program that passes everything", "max_points": 5},
+        {"name": "drop", "title": "You Shall Not Pass", "max_points": 5},
+        {"name": "count", "title": "Count packets in a map", "max_points": 5},
+        {"name": "count_bytes", "title": "Packets and bytes", "max_points": 5},
+        {"name": "icmp", "title": "Parse headers within bounds", "max_points": 5},
+        {"name": "rate_limit", "title": "A limit set through a map", "max_points": 5},
+        {"name": "filter", "title": "A tc filter at ingress", "max_points": 5},
     ],
 }
 CHECKS: dict[str, list[dict[str, t.Any]]] = {
@@ -63,7 +63,8 @@ def facts(program: str, received: int = 3, trace: str = "You Shall Not Pass!!") 
 
 def grade(folder: str, host: str, stage: str, reported: t.Any, minutes: float = 0) -> None:
     """Keep a graded result."""
-    outcome = {"stage": stage, "facts": {}, "checks": evaluate(CHECKS[stage], reported)}
+    checks = evaluate(CHECKS[stage], reported)
+    outcome = {"stage": stage, "facts": reported, "started": started(reported), "checks": checks}
     moment = START + datetime.timedelta(minutes=minutes)
     results.save(folder, results.make_result(host, LAB, stage, outcome, moment))
 
@@ -78,13 +79,25 @@ def unreachable(folder: str, host: str, minutes: float = 0) -> None:
 
 
 def small(folder: str) -> None:
-    """Four machines, each of another kind."""
+    """Four machines, each of another kind. None has the whole lab of 40 points."""
     grade(folder, "s1", "hello", facts("xdp_hello"))
     grade(folder, "s2", "hello", facts("xdp_hello"))
     grade(folder, "s2", "hello", facts("xdp_drop", received=0), 30)
     grade(folder, "s10", "hello", facts("xdp_hello", received=0))
     grade(folder, "s10", "drop", facts("xdp_drop"), 40)
     unreachable(folder, "s3", 41)
+
+
+def states(folder: str) -> None:
+    """A machine that has all, one that lost it again, one that was rebooted, and one on which nobody has begun."""
+    for place, stage in enumerate(CHECKS):
+        for host in ("all", "lost"):
+            grade(folder, host, stage, facts(f"xdp_{stage}"), place)
+    grade(folder, "lost", "hello", facts("xdp_drop", received=0), 30)
+    grade(folder, "again", "drop", {**facts("xdp_drop"), "machine": {"stage": "drop", "rebooted": True}}, 31)
+    grade(
+        folder, "bare", "hello", {"attachments": None, "programs": [], "machine": {"stage": "", "rebooted": False}}, 32
+    )
 
 
 def hostile(folder: str) -> None:

@@ -28,8 +28,14 @@ def summary_of(kind: str, tmp_path: pathlib.Path) -> dict[str, t.Any]:
 def test_csv(tmp_path: pathlib.Path) -> None:
     lines = list(csv.DictReader(io.StringIO(report.to_csv(summary_of("small", tmp_path)))))
     assert [line["machine"] for line in lines] == ["s1", "s2", "s3", "s10"]
-    assert [line["status"] for line in lines] == ["passing", "failing", "unreachable", "failing"]
-    assert [line["hello"] for line in lines] == ["5", "1", "", "4"]
+    assert [line["status"] for line in lines] == ["in progress", "in progress", "unreachable", "in progress"]
+    assert [line["hello"] for line in lines] == ["5", "5", "", "4"]  # the best: s2 has one point now
+    assert [(line["points"], line["max_points"]) for line in lines] == [
+        ("5", "40"),
+        ("5", "40"),
+        ("0", "40"),
+        ("9", "40"),
+    ]
     assert lines[1]["changed_checks"] == "3"
 
 
@@ -46,7 +52,36 @@ def test_disarmed(text: str) -> None:
     assert not cell.lstrip(" ").startswith(report.FORMULA)
 
 
-@pytest.mark.parametrize("kind", ["small", "hostile", "hundred"])
+@pytest.mark.case("K14")
+@pytest.mark.case("K22")
+def test_a_state_for_each(tmp_path: pathlib.Path) -> None:
+    """Passed is who has all points of the whole lab, whatever fails now; where nobody has begun, nothing has failed."""
+    summary = summary_of("states", tmp_path)
+    rows = {row["host"]: row for row in summary["machines"]}
+    told = {host: (row["status"], row["points"], row["max_points"]) for host, row in rows.items()}
+    assert told == {
+        "again": ("in progress", 5, 40),
+        "all": ("passed", 40, 40),
+        "bare": ("not started", 0, 40),
+        "lost": ("passed", 40, 40),
+    }
+    assert "rebooted since" in rows["again"]["message"]
+    assert rows["bare"]["failed"] == 0 and rows["lost"]["failed"] == 3
+    hello = rows["lost"]["cells"][1]
+    assert (hello["state"], hello["points"], hello["now"]) == ("passed", 5, 1)
+    assert (hello["best_time"], hello["time"]) == ("2026-11-22T09:01:00Z", "2026-11-22T09:30:00Z")
+    assert [rows["bare"]["cells"][place]["state"] for place in (0, 1)] == ["", "not started"]
+    totals = {"passed": 2, "in progress": 1, "not started": 1, "failed": 0, "points": 85, "max_points": 160}
+    assert {key: summary["totals"][key] for key in totals} == totals
+
+    lines = list(csv.DictReader(io.StringIO(report.to_csv(summary))))
+    assert [(line["status"], line["hello"]) for line in lines if line["machine"] == "bare"] == [("not started", "0")]
+    (suite,) = [suite for suite in ElementTree.fromstring(report.to_junit(summary)) if suite.get("name") == "bare"]
+    assert [suite.get(key) for key in ("tests", "failures", "errors", "skipped")] == ["4", "0", "0", "4"]
+    assert {entry.get("message") for entry in suite.iter("skipped")} == {"not started"}
+
+
+@pytest.mark.parametrize("kind", ["small", "hostile", "hundred", "states"])
 def test_junit_and_json(tmp_path: pathlib.Path, kind: str) -> None:
     summary = summary_of(kind, tmp_path)
     root = ElementTree.fromstring(report.to_junit(summary).encode())

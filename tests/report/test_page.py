@@ -26,7 +26,7 @@ SCREENSHOTS = ROOT / "tests" / "output" / "report"
 def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The address of a page for each class of classroom.py."""
     found = {}
-    for kind in ("small", "hostile", "hundred"):
+    for kind in ("small", "states", "hostile", "hundred"):
         kept, out = tmp_path_factory.mktemp(kind), tmp_path_factory.mktemp(f"{kind}-out")
         getattr(classroom, kind)(str(kept))
         machines, wrong = results.load_all(str(kept), "lecture2")
@@ -80,11 +80,11 @@ def test_sorting(browser: t.Any, pages: dict[str, str]) -> None:
     assert shown(browser) == ["s10", "s3", "s2", "s1"]
     assert head(browser, "Machine").find_element(By.XPATH, "..").get_attribute("aria-sort") == "descending"
     head(browser, "Points").click()
-    assert shown(browser) == ["s3", "s2", "s1", "s10"]
+    assert shown(browser) == ["s3", "s1", "s2", "s10"]
     head(browser, "Points").click()
     assert shown(browser) == ["s10", "s1", "s2", "s3"]
     head(browser, "hello").click()
-    assert shown(browser) == ["s3", "s2", "s10", "s1"]
+    assert shown(browser) == ["s3", "s10", "s1", "s2"]
     head(browser, "Verified").click()
     assert shown(browser) == ["s1", "s2", "s10", "s3"]
     head(browser, "Changed").click()
@@ -96,8 +96,9 @@ def test_sorting(browser: t.Any, pages: dict[str, str]) -> None:
 def test_filtering(browser: t.Any, pages: dict[str, str]) -> None:
     browser.get(pages["small"])
     count = browser.find_element(By.ID, "count")
-    for value, names in {"failing": ["s2", "s10"], "unreachable": ["s3"], "passing": ["s1"], "drifted": ["s2"]}.items():
-        browser.find_element(By.CSS_SELECTOR, f".chip input[value={value}]").click()
+    chips = {"in progress": ["s1", "s2", "s10"], "unreachable": ["s3"], "drifted": ["s2"]}
+    for value, names in chips.items():
+        browser.find_element(By.CSS_SELECTOR, f".chip input[value='{value}']").click()
         assert shown(browser) == names
         assert count.get_attribute("value") == f"{len(names)} of 4 machines shown"
     browser.find_element(By.CSS_SELECTOR, ".chip input[value=all]").click()
@@ -145,7 +146,25 @@ def test_the_tree_that_a_screen_reader_gets(browser: t.Any, pages: dict[str, str
     assert {"heading", "main", "table", "radio", "searchbox", "search"} <= set(roles)
     assert all(name for role in ("radio", "searchbox", "button", "table", "rowheader") for name in roles[role])
     cells = roles["cell"] + roles.get("gridcell", [])
-    assert any("passed" in cell for cell in cells) and any("failed" in cell for cell in cells)
+    assert any("passed" in cell for cell in cells) and any("in progress" in cell for cell in cells)
+
+
+@pytest.mark.case("K22")
+def test_the_best_stays_and_the_whole_lab_counts(browser: t.Any, pages: dict[str, str]) -> None:
+    browser.get(pages["states"])
+    assert browser.title == "lecture2: 2 of 4 machines pass"
+    rows = dict(zip(shown(browser), browser.find_elements(By.CSS_SELECTOR, "tbody > tr:first-child")))
+    assert "40/40" in rows["lost"].text and "now 1/5" in rows["lost"].text
+    assert "5/40" in rows["again"].text and "rebooted since" in rows["again"].text
+    assert "Not started" in rows["bare"].text and "0/40" in rows["bare"].text
+    assert not rows["bare"].find_elements(By.CSS_SELECTOR, ".pill, button")
+    for value, names in {"passed": ["all", "lost"], "in progress": ["again"], "not started": ["bare"]}.items():
+        browser.find_element(By.CSS_SELECTOR, f".chip input[value='{value}']").click()
+        assert shown(browser) == names
+    browser.find_element(By.CSS_SELECTOR, ".chip input[value=all]").click()
+    rows["lost"].find_element(By.CSS_SELECTOR, "th button").click()
+    assert "1 of 5 points" in browser.find_element(By.CSS_SELECTOR, "tbody.open .detail").text
+    screenshot(browser, "states")
 
 
 def test_hostile_answers_are_text(browser: t.Any, pages: dict[str, str]) -> None:
@@ -197,7 +216,7 @@ def test_a_hundred_rows_on_a_laptop(browser: t.Any, pages: dict[str, str], schem
     assert len(shown(browser)) == 100
     assert browser.execute_script("return document.documentElement.scrollWidth <= innerWidth")
     heights = browser.execute_script(
-        "return [...document.querySelectorAll('tr.passing')].map((row) => row.offsetHeight)"
+        "return [...document.querySelectorAll('tr.passed')].map((row) => row.offsetHeight)"
     )
     assert max(heights) <= 34  # two dozen machines on a screen
     ground = browser.execute_script("return getComputedStyle(document.documentElement).backgroundColor")
