@@ -103,6 +103,134 @@ def test_what_was_found_in_words() -> None:
     assert grade("traffic.out.reachable", 1)["found"] == "true"
 
 
+MACHINE = {"stage": "count", "rebooted": False}
+UP = {  # a lab at work: one map with an entry and an empty one, a program that is no lab's, a ping, no trace
+    "machine": MACHINE,
+    "interfaces": [{"name": "veth1", "up": True, "master": None}],
+    "attachments": [],
+    "programs": [{"name": "xdp_count", "run_cnt": 6}],
+    "maps": [
+        {"name": "pkt_cnt", "before": [], "entries": [{"key": 1, "value": 6, "change": 6}]},
+        {"name": "empty", "before": [], "entries": []},
+    ],
+    "objects": [{"name": "xdp_count", "current": None, "sections": ["xdp"], "disassembly": []}],
+    "traffic": {"out": {"sent": 3, "received": 0, "loss": 100.0, "rtt_avg": None, "reachable": False}},
+    "trace": None,
+    "refusals": {},
+    "host_network": {"iptables": None, "ip_forward": {"ipv4": True}},
+}
+ABSENT = [  # of a thing that is not there, or has no such part
+    "maps[?name=='x'] | [0].entries",
+    "maps[?name=='x'][].entries[]",
+    "maps[?name=='x'] | [].entries[]",
+    "maps[?name=='x'][].entries[].change",
+    "sum(maps[?name=='x'][].entries[].change)",
+    "length(maps[?name=='x'][].entries[])",
+    "length(sort_by(maps, &name)[?name=='x'].entries[])",
+    "length(maps[?name=='x'].entries[*].change)",
+    "sum(maps[].entries[].nothing)",
+    "maps[5:][].entries[]",
+    "objects[?name=='x'][].disassembly[]",
+    "attachments[].program",
+    "traffic.in.received",
+    "traffic.*.echoed",
+    "sum(traffic.*.echoed)",
+    "traffic.in.received != `3`",
+    "!(traffic.in.reachable)",
+    "to_string(traffic.in.received)",
+    "traffic.in.[sent, received]",
+]
+UNKNOWN = [  # of a fact that was not gathered
+    "trace",
+    "trace[0]",
+    "length(trace[?contains(text, 'x')])",
+    "trace[].text",
+    "refusals.x.refused",
+    "refusals",
+    "reason || refusals.x.reason || 'none'",
+    "not_null(kernel.release, 'none')",
+    "kernel",
+    "sum(host_network.iptables[?table=='nat'].chains[].rules)",
+    "host_network.iptables[?table=='filter'].chains[] | [?name=='FORWARD']",
+    "length(host_network.iptables || `[]`)",
+    "[traffic.out.sent, trace]",
+]
+# What meets nothing must not pass as different, small, empty or false; 0, [] and true are what the queries answer.
+EXPECTATIONS: list[t.Any] = [
+    0, [], True, False, {"not": 7}, {"not": {"contains": "x"}}, {"not": {"at_least": 1}}, {"not": {"absent": False}},
+    {"at_most": 9}, {"at_most": 9, "not": 1}, {"absent": False}, {"not": None}, "none", {"matches": "."},
+]  # fmt: skip
+
+
+@pytest.mark.case("K14")
+@pytest.mark.parametrize("query", [*ABSENT, *UNKNOWN])
+def test_what_is_not_there_passes_no_comparison(query: str) -> None:
+    passed = [expect for expect in EXPECTATIONS if grade(query, expect, UP)["passed"]]
+    assert passed == []
+
+
+@pytest.mark.case("K14")
+def test_nothing_is_expected_of_what_was_gathered_alone() -> None:
+    for query in ABSENT:
+        if not query.startswith(("to_string", "!")):
+            result = grade(query, {"absent": True}, UP)
+            assert result["passed"] or "does not fit" in (result["error"] or ""), query
+    for query in UNKNOWN:
+        result = grade(query, {"absent": True}, UP)
+        assert not result["passed"] and "was not gathered" in result["found"], query
+        assert not grade(query, None, UP)["passed"]
+
+
+@pytest.mark.case("K14")
+@pytest.mark.parametrize(
+    ("query", "expect"),
+    [
+        ("attachments", []),
+        ("attachments[?interface=='veth1']", {"absent": True}),
+        ("length(attachments[?interface=='veth1'])", 0),
+        ("length(maps[?name=='x'])", 0),
+        ("length(maps[?name=='pkt_cnt' && length(before) <= `1`])", 1),
+        ("sum(maps[?name=='empty'][].entries[].change)", 0),
+        ("sum(maps[?name=='empty'][].before[].change)", {"at_most": 0}),
+        ("maps[?name=='empty'] | [0].entries", []),
+        ("maps[?name=='pkt_cnt'] | [0].entries[?key!=`1`]", []),
+        ("sum(maps[?name=='pkt_cnt'][].entries[] | [?key==`17`].change)", 0),
+        ("length(maps[?name=='pkt_cnt'][].entries[?key==`17`][])", {"not": 1}),
+        ("sum(maps[?name=='pkt_cnt'][].entries[].change)", 6),
+        ("sum(traffic.*.received)", 0),
+        ("traffic.out.[sent, received]", {"not": [3, 3]}),
+        ("traffic.out.[received, rtt_avg]", [0, None]),
+        ("traffic.out.rtt_avg == `null`", True),
+        ("traffic.in.received || `7`", 7),
+        ("not_null(traffic.in.received, traffic.out.received)", 0),
+        ("!(traffic.out.reachable)", True),
+        ("type(traffic.in)", "null"),
+        ("length(objects[?name=='xdp_count' && current != `false`])", 1),
+        ("objects[].disassembly[]", []),
+        ("interfaces[?master]", []),
+        ("sort(programs[].join(' ', [name, to_string(run_cnt)]))", ["xdp_count 6"]),
+        ("host_network.ip_forward.ipv4", {"not": False}),
+    ],
+)
+def test_an_answer_of_nothing_is_an_answer(query: str, expect: t.Any) -> None:
+    result = grade(query, expect, UP)
+    assert result["passed"], result
+
+
+@pytest.mark.case("K14")
+def test_where_nobody_has_begun_no_check_passes() -> None:
+    bare = {
+        **UP,
+        "machine": {"stage": "", "rebooted": False},
+        **{kind: [] for kind in ("interfaces", "programs", "maps", "objects", "namespaces")},
+    }
+    query = "host_network.ip_forward.ipv4"
+    assert not grade(query, True, bare)["passed"] and grade(query, True, bare)["found"] == "true"
+    # Anything of the lab, or the machine's own record: then what is true is true.
+    assert grade(query, True, {**bare, "namespaces": ["vns1"]})["passed"]
+    assert grade(query, True, {**bare, "machine": MACHINE})["passed"]
+
+
 def test_a_query_that_does_not_fit_what_was_reported() -> None:
     result = grade("length(maps[0].entries)", {"at_least": 1})
     assert not result["passed"]
