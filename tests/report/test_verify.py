@@ -154,7 +154,7 @@ def test_a_limit_leaves_the_others_out(room: Class) -> None:
     room.play("verify", "--limit", "s01:s02")
     room.play("report", "--limit", "s02:s03")
     summary = json.loads((room.folder / "home/ebpf.lab/reports/xdp_hello.json").read_text(encoding="utf-8"))
-    assert [(row["host"], row["status"]) for row in summary["machines"]] == [("s02", "failing"), ("s03", "unseen")]
+    assert [(row["host"], row["status"]) for row in summary["machines"]] == [("s02", "in progress"), ("s03", "unseen")]
     room.play("report")
     summary = json.loads((room.folder / "home/ebpf.lab/reports/xdp_hello.json").read_text(encoding="utf-8"))
     assert [row["host"] for row in summary["machines"]] == ["s01", "s02", "s03"]
@@ -177,11 +177,24 @@ def test_preflight_shows_what_a_machine_says_and_no_more(room: Class) -> None:
     assert room.play("preflight", "-e", "lab_preflight_fail=false").returncode == 0
 
 
-def test_every_stage_is_graded_and_kept(room: Class) -> None:
-    """``lab_stage=all`` keeps a result for each stage, and a machine cannot bring grades of its own for them."""
+@pytest.mark.case("K13")
+def test_looking_at_every_stage_is_no_grade(room: Class) -> None:
+    """``lab_stage=all`` shows all stages and keeps nothing; a machine cannot bring grades of its own for them."""
     invented = {"hello": {"stage": "hello", "checks": [{"name": "x", "passed": True, "points": 99}], "points": 99}}
-    room.liar("one", {"changed": False, "facts": FACTS, "stages": invented})
-    room.play("verify", "-e", "lab=xdp_hello", "-e", "lab_stage=all")
-    kept = room.kept("one")
-    assert kept["status"] == "graded" and kept["max_points"] == 5
-    assert kept["points"] < 5 and all(check["name"] != "x" for check in kept["checks"])
+    attached = {"interface": "veth1", "netns": "", "program": "xdp_allow"}
+    room.liar("one", {"changed": False, "facts": {**FACTS, "attachments": [attached]}, "stages": invented})
+    assert room.play("verify").returncode == 2
+    before = {path: path.read_bytes() for path in room.results.rglob("*.json*")}
+    assert room.kept("one")["points"] == 1
+
+    room.liar("one", {"changed": False, "facts": FACTS, "stages": invented, "started": False, "points": 99})
+    looked = room.play("verify", "-e", "lab_stage=all")
+    text = looked.stdout.decode()
+    assert looked.returncode == 0, text
+    assert "  hello  0/5   1/5  20" in text and "99" not in text, text
+    assert {path: path.read_bytes() for path in room.results.rglob("*.json*")} == before
+
+    room.play("report")
+    summary = json.loads((room.folder / "home/ebpf.lab/reports/xdp_hello.json").read_text(encoding="utf-8"))
+    (row,) = summary["machines"]
+    assert (row["status"], row["points"], row["max_points"], row["cells"][0]["now"]) == ("in progress", 1, 5, 1)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import os
 import pathlib
@@ -16,7 +17,12 @@ from ansible_collections.ebpf.lab.plugins.plugin_utils.plain import visible
 from hypothesis import given
 from hypothesis import strategies as st
 
-LAB = {"name": "lecture2", "title": "The lecture", "stages": [{"name": "hello", "title": "Hi"}, {"name": "drop"}]}
+LAB = {
+    "name": "lecture2",
+    "title": "The lecture",
+    "stages": [{"name": "hello", "title": "Hi", "max_points": 2}, {"name": "drop", "max_points": 3}],
+}
+MOST = {"hello": 2, "drop": 3}
 
 
 def check(name: str = "it", passed: bool = True, found: t.Any = "1", **more: t.Any) -> dict[str, t.Any]:
@@ -49,6 +55,88 @@ def test_the_run_before_is_kept_for_drift(tmp_path: pathlib.Path) -> None:
     assert results.drift(machine.previous["hello"], machine.stages["hello"]) == [
         {"check": "it", "kind": "broke", "before": "2", "now": "3"}
     ]
+
+
+def at(minute: int) -> datetime.datetime:
+    return datetime.datetime(2026, 11, 22, 10, minute, tzinfo=datetime.timezone.utc)
+
+
+def grade(folder: pathlib.Path, minute: int, *passed: bool, stage: str = "hello", **more: t.Any) -> None:
+    checks = [check(str(number), good) for number, good in enumerate(passed)]
+    outcome = {"facts": {}, "checks": checks, **more}
+    results.save(str(folder), results.make_result("s01", LAB, stage, outcome, at(minute)))
+
+
+def standing(folder: pathlib.Path, most: t.Mapping[str, t.Any] = MOST) -> results.Standing:
+    (machine,) = results.load_all(str(folder), "lecture2")[0]
+    return results.Standing.of(machine, most)
+
+
+@pytest.mark.case("K13")
+def test_a_later_run_lowers_nothing(tmp_path: pathlib.Path) -> None:
+    for minute, passed in enumerate([(True, False), (True, True), (False, True), (True, True), (False, False)]):
+        grade(tmp_path, minute, *passed)
+    grade(tmp_path, 9, False, False, started=False)
+    (machine,) = results.load_all(str(tmp_path), "lecture2")[0]
+    assert machine.best("hello") == (2, 2, "2026-11-22T10:01:00Z")
+    assert (machine.stages["hello"]["status"], machine.stages["hello"]["points"]) == ("not started", 0)
+    assert machine.best("drop") is None
+    has = standing(tmp_path)
+    assert (has.points, has.max_points, has.passed("hello"), has.whole) == (2, 5, True, False)
+    grade(tmp_path, 10, True, True, True, stage="drop")
+    assert standing(tmp_path).whole
+    assert (standing(tmp_path, {"hello": 1, "drop": 4}).points, standing(tmp_path, {"hello": 1}).whole) == (4, True)
+    assert not standing(tmp_path, {**MOST, "more": None}).whole  # nobody knows what it is worth
+    assert standing(tmp_path, {**MOST, "look": 0}).whole
+
+
+@pytest.mark.case("K13")
+def test_what_was_kept_before_there_was_a_record_counts(tmp_path: pathlib.Path) -> None:
+    old = made(check(), check("other"))
+    old = {**old, "format": 1, "stages": [{"name": "hello", "title": "Hi"}, {"name": "drop", "title": ""}]}
+    folder = tmp_path / "lecture2" / "s01"
+    folder.mkdir(parents=True)
+    (folder / "_machine.json").write_text(json.dumps({**old, "checks": []}))
+    (folder / "hello.json").write_text(json.dumps({**old, "time": "2026-11-20T10:00:00Z", "checks": [check()]}))
+    (folder / "hello.previous.json").write_text(json.dumps({**old, "time": "2026-11-19T10:00:00Z"}))
+    machines, wrong = results.load_all(str(tmp_path), "lecture2")
+    assert wrong == [] and machines[0].best("hello") == (2, 2, "2026-11-19T10:00:00Z")
+    assert [stage["max_points"] for stage in machines[0].attempt["stages"]] == [None, None]
+    for minute in range(3):  # by now the file of the best is gone
+        grade(tmp_path, minute, False, False)
+    assert standing(tmp_path).best["hello"] == (2, 2, "2026-11-19T10:00:00Z")
+
+
+@pytest.mark.case("K13")
+def test_a_record_that_was_cut_or_forged_spoils_no_other_line(tmp_path: pathlib.Path) -> None:
+    grade(tmp_path, 0, True, True)
+    record = tmp_path / "lecture2" / "s01" / "_record.jsonl"
+    before = record.read_text()
+    with record.open("a") as file:
+        file.write('[1]\n{"stage": "drop", "status": "graded", "points": 9, "max_points": 3, "time": "\\u001b"}\n{"st')
+    grade(tmp_path, 1, True, False)
+    assert record.read_text().startswith(before)
+    machines, wrong = results.load_all(str(tmp_path), "lecture2")
+    assert machines[0].best("hello") == (2, 2, "2026-11-22T10:00:00Z")
+    assert machines[0].best("drop") == (3, 3, "\\x1b")
+    assert [sentence.partition("line ")[2] for sentence in wrong] == [
+        "2, is left out: it is no grade.",
+        "4, is left out: it is no grade.",
+    ]
+
+
+@pytest.mark.case("K2")
+@pytest.mark.case("K14")
+def test_a_machine_of_which_nothing_is_there_has_not_started(tmp_path: pathlib.Path) -> None:
+    machine = {"stage": "drop", "rebooted": True}
+    result = results.make_result("s01", LAB, "drop", {"facts": {"machine": machine}, "checks": [check()]})
+    assert (result["status"], result["message"]) == ("graded", "rebooted since it was brought to its stage")
+    result = results.make_result("s01", LAB, "", {"facts": {}, "stage": "drop", "started": False, "checks": [check()]})
+    assert (result["status"], result["points"], result["max_points"]) == ("not started", 0, 1)
+    assert results.clean(result) == result
+    for said in (1, "yes", {}, None):
+        facts = {"machine": {"stage": "drop", "rebooted": said}}
+        assert results.make_result("s01", LAB, "drop", {"facts": facts, "checks": []})["message"] == ""
 
 
 def test_unreachable_keeps_the_grades(tmp_path: pathlib.Path) -> None:
@@ -97,7 +185,7 @@ def test_a_machine_cannot_choose_the_file_or_its_points(tmp_path: pathlib.Path) 
 def test_any_host_name_is_one_folder(tmp_path: pathlib.Path, host: str) -> None:
     results.save(str(tmp_path), made(check(), host=host))
     assert len(list((tmp_path / "lecture2").iterdir())) == 1
-    assert len(list(tmp_path.rglob("*"))) == 4
+    assert len(list(tmp_path.rglob("*"))) == 5
     assert results.load_all(str(tmp_path), "lecture2")[0][0].host == visible(host, results.LINE)
 
 
@@ -105,7 +193,7 @@ def test_unreadable_files_are_told_and_left_out(tmp_path: pathlib.Path) -> None:
     results.save(str(tmp_path), made(check()))
     folder = tmp_path / "lecture2" / "s01"
     (folder / "drop.json").write_text("{")
-    (folder / "count.json").write_text('{"format": 2}')
+    (folder / "count.json").write_text('{"format": 3, "status": "graded"}')
     (folder / "deep.json").write_text("[" * 100_000)
     (folder / "bytes.json").write_bytes(b"\xff\xfe")
     machines, wrong = results.load_all(str(tmp_path), "lecture2")
@@ -125,6 +213,7 @@ outcomes = anything | st.fixed_dictionaries(
         "unreachable": anything,
         "msg": anything,
         "facts": st.just({}) | anything,
+        "started": anything,
         "stage": st.sampled_from(["hello", "drop", "..", "", 5]),
         "checks": st.lists(
             anything
@@ -147,7 +236,7 @@ def test_every_outcome_becomes_a_result(outcome: t.Any, stage: str) -> None:
     text = json.dumps(result, allow_nan=False)
     assert results.clean(json.loads(text)) == result
     assert result["status"] in results.STATUSES
-    assert (result["status"] == "graded") == bool(
+    assert (result["status"] in results.WITH_CHECKS) == bool(
         result["stage"]
         and isinstance(outcome, dict)
         and isinstance(outcome.get("checks"), list)

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.ebpf.lab.plugins.plugin_utils.results import Result, make_result
-from ansible_collections.ebpf.lab.plugins.plugin_utils.terminal import WIDTH, verdict, view
+import pytest
+from ansible_collections.ebpf.lab.plugins.plugin_utils.results import Earned, Result, Standing, make_result
+from ansible_collections.ebpf.lab.plugins.plugin_utils.terminal import WIDTH, every_stage, verdict, view
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -35,6 +36,10 @@ GOOD = result("s1", check("it pings", True))
 BAD = result("s10", check("it pings", False, hint="Look at\nip link."), check("it counts", False, error="no such fact"))
 GONE = result("s2", unreachable=True, msg="Task failed: no route to host")
 BROKEN = result("s3", msg="no Python")
+BARE = result("s4", check("it pings", False), started=False)
+AGAIN = result("s5", check("it pings", True), facts={"machine": {"rebooted": True}})
+HAS = Standing({"hello": Earned(2, 2, "2026-11-22T10:00:00Z"), "drop": None}, {"hello": 2, "drop": 5})
+NOTHING = Standing({"hello": None, "drop": None}, {"hello": 2, "drop": 5})
 
 
 def test_one_machine_in_full() -> None:
@@ -60,6 +65,53 @@ def test_a_class_as_a_table() -> None:
         ("  s3       hello       -  failed: no Python", "odd"),
         ("  s10      hello     0/4  it pings; it counts", "bad"),
     ]
+
+
+@pytest.mark.case("K14")
+@pytest.mark.case("K2")
+def test_not_started_and_rebooted_are_said() -> None:
+    assert view([BARE], {"s4": NOTHING}) == [
+        ("lecture2, stage hello: It lives", ""),
+        ("  not started: nothing of the lab is on the machine", "odd"),
+        ("  the whole lab: 0 of 7 points, 0 of 2 stages passed", ""),
+    ]
+    assert view([AGAIN], {"s5": HAS})[1:] == [
+        ("  rebooted since it was brought to its stage", "odd"),
+        ("  pass    2/2  it pings", "good"),
+        ("  the whole lab: 2 of 7 points, 1 of 2 stages passed", ""),
+    ]
+    assert view([GOOD, BARE, AGAIN], {"s1": HAS, "s4": NOTHING, "s5": HAS}) == [
+        ("  machine  stage  points  whole lab  failed checks", ""),
+        ("  s1       hello     2/2        2/7  -", "good"),
+        ("  s4       hello       -        0/7  not started: nothing of the lab is on the machine", "odd"),
+        ("  s5       hello     2/2        2/7  rebooted since it was brought to its stage", "good"),
+    ]
+    assert verdict([BARE]) == "The machine has not started."
+    assert verdict([BARE, {**BARE, "host": "s9"}, GOOD]) == "2 machines have not started."
+
+
+@pytest.mark.case("K13")
+def test_all_stages_side_by_side() -> None:
+    both = [GOOD, {**BAD, "host": "s1", "stage": "drop"}]
+    assert [line for line, _colour in every_stage(both, {"s1": HAS})] == [
+        "lecture2: what holds now and the best that was earned; nothing is kept",
+        "  stage  now  best  earned",
+        "  hello  2/2   2/2  2026-11-22T10:00:00Z",
+        "  drop   0/4     -  -",
+        "  all          2/7",
+    ]
+    bare = [BARE, {**BARE, "stage": "drop"}]
+    assert every_stage(bare, {"s4": NOTHING})[1] == ("  not started: nothing of the lab is on the machine", "odd")
+    gone = [GONE, {**GONE, "stage": "drop"}]
+    standings = {"s1": HAS, "s2": HAS, "s4": NOTHING}
+    assert [line for line, _colour in every_stage([*both, *gone, *bare], standings)][1:] == [
+        "  machine  hello   drop  best of all",
+        "  s1       2 (2)  0 (-)  2/7",
+        "  s2       - (2)  - (-)  2/7  unreachable: no route to host",
+        "  s4       0 (-)  0 (-)  0/7  not started: nothing of the lab is on the machine",
+    ]
+    assert verdict([*both, *bare], grades=False) == ""
+    assert verdict([*both, *gone], grades=False) == "1 machine was unreachable."
 
 
 def test_the_verdict_is_one_sentence() -> None:
