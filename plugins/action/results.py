@@ -88,6 +88,8 @@ class ActionModule(ActionBase):
             folder=os.path.join(folder, lab.name),
             points=sum(entry["points"] for entry in found),
             max_points=sum(entry["max_points"] for entry in found),
+            lab_points=sum(standing.points for standing in standings.values()),
+            lab_max_points=sum(standing.max_points for standing in standings.values()),
             msg=sentence or good,
             failed=bool(sentence) and options["fail"],
         )

@@ -13,6 +13,8 @@ author:
 description:
   - Writes one self-contained HTML page, and JSON, CSV and JUnit XML beside it, from the results that
     M(ebpf.lab.results) kept. The page has a row a machine and a column a stage; it loads nothing from anywhere.
+  - What counts is the best that a machine ever earned at each stage, of the points of the whole lab. A machine has
+    passed when it has all of them. Otherwise it is in progress, has not started, was unreachable or not graded.
   - For each failed check it shows what was expected, what was found, and the hint; for each machine what changed since
     the run before. Machines that could not be reached are rows, too.
   - Everything that came from a machine is shown as text, cut where it is long, and disarmed for spreadsheets.
@@ -70,8 +72,18 @@ paths:
     csv: /home/teacher/.ansible/ebpf.lab/reports/lecture2.csv
     junit: /home/teacher/.ansible/ebpf.lab/reports/lecture2.junit.xml
 totals:
-  description: How many machines are in which state, and their points.
+  description: How many machines are in which state, their points, and those of the whole lab for all of them.
   returned: success
   type: dict
-  sample: {machines: 30, failing: 7, unreachable: 1, passing: 22, drifted: 4, points: 271, max_points: 300}
+  sample:
+    machines: 30
+    in progress: 7
+    not started: 2
+    unreachable: 1
+    failed: 0
+    passed: 20
+    unseen: 0
+    drifted: 4
+    points: 2071
+    max_points: 2460
 """

@@ -13,8 +13,11 @@ author:
 description:
   - Takes what M(ebpf.lab.lab) returned for each machine of the play, keeps it for the report, and shows it in the
     terminal. One machine is shown check by check with the hints, a class as a table with a line a machine.
+  - Every grade is added to the machine's record, and the best of each stage counts. A later run lowers nothing.
   - A machine that could not be reached, or not be graded, is kept as such; its earlier grades stay.
-  - The result of the run before is kept beside the new one, so that the report can tell what drifted.
+  - A machine whose journal names no stage and on which nothing of the lab is has not started. It has no points, and no
+    check of it has failed.
+  - The newest result of a stage and the one before it are kept as well, so that the report can tell what drifted.
   - One task for all machines; use it with C(run_once). It runs on the control node and needs no connection. Nothing
     that a machine said is templated, and every control character in it is shown as an escape.
 attributes:
@@ -34,14 +37,17 @@ options:
     type: str
     required: true
   stage:
-    description: The stage that was asked for. Without it, the one that each machine was graded at.
+    description:
+      - The stage that was asked for. Without it, the one that each machine was graded at.
+      - V(all) shows for each stage what holds now, beside the best that was earned there. That is no grade. Nothing is
+        kept, and a check that fails does not make the task fail.
     type: str
     default: ""
   folder:
     description: Where the results are kept. The default is C(ebpf.lab/results) below Ansible's home folder.
     type: path
   fail:
-    description: Whether the task fails when a check failed or a machine has no grade.
+    description: Whether the task fails when a check failed, a machine has not started, or a machine has no grade.
     type: bool
     default: true
 seealso:
@@ -77,13 +83,23 @@ msg:
   type: str
   sample: 7 of 40 checks failed on 3 of 8 machines, 1 machine was unreachable.
 points:
-  description: The points of all machines together.
+  description: The points that all machines together have now, at the stages that were graded.
   returned: success
   type: float
   sample: 33
 max_points:
-  description: The points that all graded machines could have.
+  description: The points that they could have there.
   returned: success
   type: float
   sample: 40
+lab_points:
+  description: The best that all machines together ever earned, at each stage of the lab.
+  returned: success
+  type: float
+  sample: 61
+lab_max_points:
+  description: The points of the whole lab, for all machines.
+  returned: success
+  type: float
+  sample: 656
 """

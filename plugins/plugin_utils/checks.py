@@ -176,7 +176,7 @@ def _evaluate(check: t.Any, data: t.Any, number: int, begun: bool) -> dict[str, 
             result["error"] = f"check {name!r}: the query does not fit what the machine reported: {error}."
     result["found"] = shown(found.value if found.there else None)
     if look.unknown:
-        result["found"] = visible(f"nothing, because {look.unknown[0]} was not gathered")
+        result["found"] = visible(f"nothing (not gathered: {look.unknown[0]})")
     elif begun and not result["error"] and expectation.holds(found):
         result.update(passed=True, points=result["max_points"])
     return result

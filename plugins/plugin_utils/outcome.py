@@ -34,9 +34,10 @@ def outcome(host: str, result: t.Any) -> list[str]:
     lines += _table(rows)
     steps = [step for step in _sequence(result.get("steps")) if isinstance(step, str)]
     lines.append(f"  changed: {len(steps)} steps" if steps else "  changed: nothing")
-    lines += [f"    {_text(step, 160)}" for step in steps[:STEPS]]
-    if len(steps) > STEPS:
-        lines.append(f"    and {len(steps) - STEPS} more")
+    told = [_text(step, 160) for step in steps]
+    if len(told) > STEPS:  # the last one notes the stage, and whether the host was rebooted
+        told[STEPS - 1 : -1] = [f"and {len(told) - STEPS} more"]
+    lines += [f"    {line}" for line in told]
     return lines
 
 

@@ -288,7 +288,7 @@ def _record(here: str, result: Result) -> None:
         json.dumps({"format": FORMAT, **{key: entry[key] for key in ("stage", "status", *Earned._fields)}})
         for entry in (*before.values(), result)
     ]
-    with open(path, "a+b", buffering=0) as file:
+    with open(path, "a+b", buffering=0, opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
         size = file.seek(0, os.SEEK_END)
         if size and os.pread(file.fileno(), 1, size - 1) != b"\n":  # a line that was cut spoils no other one
             lines.insert(0, "")

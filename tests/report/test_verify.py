@@ -178,23 +178,27 @@ def test_preflight_shows_what_a_machine_says_and_no_more(room: Class) -> None:
 
 
 @pytest.mark.case("K13")
+@pytest.mark.case("K22")
 def test_looking_at_every_stage_is_no_grade(room: Class) -> None:
     """``lab_stage=all`` shows all stages and keeps nothing; a machine cannot bring grades of its own for them."""
+    lecture = ("-e", "lab=lecture2")
+    kept = room.results.parent
     invented = {"hello": {"stage": "hello", "checks": [{"name": "x", "passed": True, "points": 99}], "points": 99}}
-    attached = {"interface": "veth1", "netns": "", "program": "xdp_allow"}
-    room.liar("one", {"changed": False, "facts": {**FACTS, "attachments": [attached]}, "stages": invented})
-    assert room.play("verify").returncode == 2
-    before = {path: path.read_bytes() for path in room.results.rglob("*.json*")}
-    assert room.kept("one")["points"] == 1
+    pin = "/sys/fs/bpf/ebpf/xdp_allow"
+    programs = [{"name": "xdp_allow", "pin": pin, "run_cnt": 6}]
+    room.liar("one", {"changed": False, "facts": {**FACTS, "programs": programs}, "stages": invented})
+    assert room.play("verify", *lecture).returncode == 2
+    before = {path: path.read_bytes() for path in kept.rglob("*.json*")}
+    assert len(before) == 3
 
     room.liar("one", {"changed": False, "facts": FACTS, "stages": invented, "started": False, "points": 99})
-    looked = room.play("verify", "-e", "lab_stage=all")
+    looked = room.play("verify", *lecture, "-e", "lab_stage=all")
     text = looked.stdout.decode()
-    assert looked.returncode == 0, text
-    assert "  hello  0/5   1/5  20" in text and "99" not in text, text
-    assert {path: path.read_bytes() for path in room.results.rglob("*.json*")} == before
+    assert looked.returncode == 0 and "failed=0" in text, text
+    assert "  hello        0/12  2/12  20" in text and "2/82" in text and "99" not in text, text
+    assert {path: path.read_bytes() for path in kept.rglob("*.json*")} == before
 
-    room.play("report")
-    summary = json.loads((room.folder / "home/ebpf.lab/reports/xdp_hello.json").read_text(encoding="utf-8"))
+    room.play("report", *lecture)
+    summary = json.loads((room.folder / "home/ebpf.lab/reports/lecture2.json").read_text(encoding="utf-8"))
     (row,) = summary["machines"]
-    assert (row["status"], row["points"], row["max_points"], row["cells"][0]["now"]) == ("in progress", 1, 5, 1)
+    assert (row["status"], row["points"], row["max_points"]) == ("in progress", 2, 82)  # of the lab file's eight stages
