@@ -23,6 +23,7 @@ from .._core.errors import LabError
 from .._core.files import sha256_of
 from .._core.host import Host
 from .._net import netns
+from .._net.iptables_flush import FlushResource
 from .._net.links import links
 from .._net.observe import observe
 from .measuring import measure
@@ -35,7 +36,7 @@ def gather(
 ) -> dict[str, t.Any]:
     """All facts as plain JSON types, in the shape that docs/lab-files.md describes. None: not gathered.
 
-    ``tables`` are iptables' own, ``at`` is what the journal says of the lab.
+    ``tables`` are those of ``tables_of``, ``at`` is what the journal says of the lab.
     """
     pins = pins_in(host, lab.pin_path)
     seen = observe(host, lab.topology)
@@ -59,6 +60,12 @@ def gather(
     runs = facts.pop("runs")
     facts["programs"] = [_program(pin, runs) for pin in pins.values() if isinstance(pin.what, ProgramInfo)]
     return facts
+
+
+def tables_of(host: Host, part: FlushResource, state: t.Any) -> list[dict[str, t.Any]]:
+    """Each table of iptables that the lab is about; one that nobody has made is a table without chains."""
+    made: list[dict[str, t.Any]] = part.facts(host, state)["tables"]
+    return made + [{**place._asdict(), "chains": []} for place in part.places() if place not in state.tables]
 
 
 def _program(pin: Pin, runs: t.Mapping[int, t.Any]) -> dict[str, t.Any]:

@@ -23,7 +23,7 @@ from .._core.host import Host
 from .._core.plan import Plan, Step
 from .._net.state import Now, Ref, Want
 from .._net.topology import TopologyResource
-from .facts import gather
+from .facts import gather, tables_of
 from .parts import Part, Parts, iptables, parts_absent
 from .schema import Lab, Stage, parse
 from .tools import need_tools
@@ -160,9 +160,7 @@ class LabResource:
         stage = self._stage(now.stages)
         result: dict[str, t.Any] = {"lab": self.lab.name, "stage": stage.name if stage else ""}
         if stage is not None:
-            tables = [
-                part.resource.facts(host, state)["tables"] for part, state in now.parts if part.kind == "iptables"
-            ]
+            tables = [tables_of(host, part.resource, state) for part, state in now.parts if part.kind == "iptables"]
             at = now.stages.get(self.lab.name)
             result["facts"] = gather(host, self.lab, stage, self.traffic, tables[0] if tables else None, at)
         return result
@@ -247,7 +245,7 @@ class VerifiedResource:
         tables: t.Optional[list[t.Any]] = None
         for part in iptables(self.lab):
             with contextlib.suppress(ToolMissing):
-                tables = part.resource.facts(host, part.resource.observe(host))["tables"]
+                tables = tables_of(host, part.resource, part.resource.observe(host))
         facts = gather(host, self.lab, stage, self.traffic, tables, at)
         return {"lab": self.lab.name, "stage": stage.name, "facts": facts}
 
