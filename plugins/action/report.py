@@ -5,10 +5,13 @@
 
 from __future__ import annotations
 
+import os
 import typing as t
 
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
+from ansible_collections.ebpf.lab.plugins.action.lab import find_lab, read_lab
+from ansible_collections.ebpf.lab.plugins.module_utils._core.errors import LabError
 from ansible_collections.ebpf.lab.plugins.plugin_utils.folders import kept_folder, report_folder
 from ansible_collections.ebpf.lab.plugins.plugin_utils.report import write
 from ansible_collections.ebpf.lab.plugins.plugin_utils.results import labs, load_all, one_line, timestamp
@@ -51,7 +54,8 @@ class ActionModule(ActionBase):
             wanted = {one_line(host) for host in options["hosts"]}
             machines = [machine for machine in machines if machine.host in wanted]
         warnings = [one_line(sentence) for sentence in wrong]
-        summary = summarise(lab, machines, options["hosts"], timestamp(), warnings)
+        worth = self._worth(lab)
+        summary = summarise(lab, machines, options["hosts"], timestamp(), warnings, worth)
         result.update(changed=False, totals=summary["totals"], lab=lab)
         if self._task.check_mode:
             return result
@@ -65,3 +69,11 @@ class ActionModule(ActionBase):
         for path in result["paths"].values():
             display.display(f"  {path}")
         return result
+
+    def _worth(self, name: str) -> dict[str, int]:
+        """The points of each stage, where the lab file can be had: a report needs it for old results alone."""
+        try:
+            _content, lab = read_lab(find_lab(name, [self._loader.get_basedir(), os.getcwd()]))
+        except (LabError, ImportError):
+            return {}
+        return {stage.name: stage.max_points for stage in lab.stages} if lab.name == name else {}

@@ -53,8 +53,7 @@ class ActionModule(ActionBase):
             "name": lab.name,
             "title": lab.title,
             "stages": [
-                {"name": stage.name, "title": stage.title, "max_points": sum(check["points"] for check in stage.checks)}
-                for stage in lab.stages
+                {"name": stage.name, "title": stage.title, "max_points": stage.max_points} for stage in lab.stages
             ],
         }
         every = options["stage"] == EVERY_STAGE

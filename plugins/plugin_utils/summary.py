@@ -22,8 +22,11 @@ def summarise(
     hosts: t.Iterable[str] = (),
     time: str = "",
     warnings: t.Sequence[str] = (),
+    worth: t.Optional[t.Mapping[str, Number]] = None,
 ) -> dict[str, t.Any]:
     """The report over ``machines``; those of ``hosts`` that have no results become rows of status unseen.
+
+    ``worth`` are the points of each stage in the lab file, for results that do not have them.
 
     Keys: ``format, lab, title, time, warnings, stages, totals, missed, machines``. A machine's ``status`` is passed
     (all points of the whole lab were earned), in progress, not started, unreachable, failed (its last verify broke off)
@@ -31,7 +34,7 @@ def summarise(
     when it was verified last, and ``failures`` are what did not.
     """
     newest = max((machine.attempt for machine in machines), key=lambda result: str(result["time"]), default=None)
-    stages = _stages(machines, newest)
+    stages = _stages(machines, newest, worth or {})
     most = {stage["name"]: stage["max_points"] for stage in stages}  # None where nobody knows
     rows = [_row(machine, most) for machine in machines]
     known = {row["host"] for row in rows}
@@ -70,10 +73,12 @@ def natural(name: str) -> list[tuple[int, int, str]]:
     ]
 
 
-def _stages(machines: t.Sequence[Machine], newest: t.Optional[Result]) -> list[dict[str, t.Any]]:
+def _stages(
+    machines: t.Sequence[Machine], newest: t.Optional[Result], worth: t.Mapping[str, Number]
+) -> list[dict[str, t.Any]]:
     """The lab's stages in its order as the newest result has them, then stages that only old results know.
 
-    ``max_points`` are the lab file's; where the result does not have them, the most that some machine was graded for.
+    ``max_points`` are the lab file's; where nobody has them, the most that some machine was graded for.
     """
     found = {stage["name"]: dict(stage) for stage in (newest["stages"] if newest else [])}
     graded: dict[str, Number] = {}
@@ -83,7 +88,7 @@ def _stages(machines: t.Sequence[Machine], newest: t.Optional[Result]) -> list[d
             graded[name] = max(graded.get(name, 0), result["max_points"])
     for name, stage in found.items():
         if stage["max_points"] is None:
-            stage["max_points"] = graded.get(name)
+            stage["max_points"] = worth.get(name, graded.get(name))
     return list(found.values())
 
 

@@ -45,6 +45,9 @@ def one(result: Result, standing: t.Optional[Standing] = None) -> list[Line]:
             lines += _wrapped("               found     ", visible(check["found"], 400))
         if check["hint"]:
             lines += _wrapped("               hint      ", check["hint"])
+    best = standing.best.get(result["stage"]) if standing is not None else None
+    if best is not None and best.points > result["points"]:
+        lines.append((f"  the best so far: {best.points} points, {best.time}", ""))
     if standing is not None and standing.max_points:
         passed = sum(standing.passed(stage) for stage in standing.most)
         what = f"{standing.points} of {standing.max_points} points, {passed} of {len(standing.most)} stages passed"

@@ -81,6 +81,25 @@ def test_a_state_for_each(tmp_path: pathlib.Path) -> None:
     assert {entry.get("message") for entry in suite.iter("skipped")} == {"not started"}
 
 
+@pytest.mark.case("K22")
+def test_results_of_before_the_lab_had_a_total(tmp_path: pathlib.Path) -> None:
+    """Format 1 says what a stage was worth where it was graded, and nothing of the others."""
+    classroom.small(str(tmp_path))
+    for path in tmp_path.rglob("_record.jsonl"):
+        path.unlink()
+    for path in tmp_path.rglob("*.json"):
+        old = json.loads(path.read_text())
+        old["stages"] = [{"name": stage["name"], "title": stage["title"]} for stage in old["stages"]]
+        path.write_text(json.dumps({**old, "format": 1}))
+    machines, wrong = results.load_all(str(tmp_path), "lecture2")
+    assert wrong == []
+    summary = summarise("lecture2", machines)
+    assert {row["status"] for row in summary["machines"]} == {"in progress", "unreachable"}
+    assert [row["points"] for row in summary["machines"]] == [5, 5, 0, 9]  # the run before is the best of s2
+    summary = summarise("lecture2", machines, worth={stage: 5 for stage in classroom.CHECKS})
+    assert {row["max_points"] for row in summary["machines"]} == {40}
+
+
 @pytest.mark.parametrize("kind", ["small", "hostile", "hundred", "states"])
 def test_junit_and_json(tmp_path: pathlib.Path, kind: str) -> None:
     summary = summary_of(kind, tmp_path)

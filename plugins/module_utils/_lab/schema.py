@@ -67,6 +67,11 @@ class Stage:
         """The names of the objects that this stage needs compiled, in order."""
         return list(dict.fromkeys(entry["object"] for entry in (*self.programs, *self.refused)))
 
+    @property
+    def max_points(self) -> int:
+        """What its checks are worth together."""
+        return sum(entry["points"] for entry in self.checks)
+
 
 @dataclass(frozen=True)
 class Lab:
