@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import base64
 import os
-import secrets
-import threading
 import typing as t
 
 import yaml
@@ -24,12 +22,11 @@ from ansible_collections.ebpf.lab.plugins.plugin_utils.checks import evaluate, s
 from ansible_collections.ebpf.lab.plugins.plugin_utils.outcome import failed_checks, outcome
 from ansible_collections.ebpf.lab.plugins.plugin_utils.plain import tidy, visible
 from ansible_collections.ebpf.lab.plugins.plugin_utils.remote import execute
+from ansible_collections.ebpf.lab.plugins.plugin_utils.watch import Watch
 
 COLLECTION = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 LABS = os.path.join(COLLECTION, "playbooks", "labs")
 SOURCES = os.path.join(COLLECTION, "files", "bpf")
-QUIET_SECONDS = 5.0  # a run that is over by then needs no progress lines, and pays nothing for them
-POLL_SECONDS = 2.0  # each look costs 0.15 s of CPU, most of it on the host: a third of a re-run
 
 # The C loader, where PyYAML has it, reads a lab file in a tenth of the time.
 SafeLoader: t.Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -136,12 +133,11 @@ class ActionModule(ActionBase):
         except LabError as error:
             return {**result, "failed": True, "msg": str(error)}
         options.update(content=content, file=os.path.basename(lab.file), sources=sources)
-        token = "" if quiet else secrets.token_hex(8)
         host = visible(str(task_vars.get("inventory_hostname", "")), 100)
-        with _Watch(self, token, host):
+        with Watch(self, host, not quiet) as watch:
             if every:
                 return {**result, **self._every_stage(lab, options, task_vars)}
-            result.update(self._one_stage(lab, stages[0], {**options, "progress": token}, task_vars))
+            result.update(self._one_stage(lab, stages[0], {**options, "progress": watch.token}, task_vars))
         if result.get("failed") and result.get("missing") and options.get("report_missing"):
             result.update(failed=False, changed=False)
         if prove and not result.get("failed") and not result.get("missing") and not self._task.check_mode:
@@ -203,38 +199,3 @@ def _graded(lab: Lab, stage: Stage, options: t.Mapping[str, t.Any], facts: t.Map
     if options.get("stage"):
         return stage
     return next((entry for entry in lab.stages if entry.name == said), stage)
-
-
-class _Watch:
-    """While a module runs for long, shows the lines that it writes about what it is doing."""
-
-    def __init__(self, action: ActionModule, token: str, name: str) -> None:
-        self._action = action
-        self._path = f"/run/ebpf.lab-{token}.progress" if token else ""
-        self._name = name
-        self._over = threading.Event()
-        self._shown = 0
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-
-    def __enter__(self) -> None:
-        if self._path:
-            self._thread.start()
-
-    def __exit__(self, *_exc: object) -> None:
-        self._over.set()
-        if self._path:
-            self._thread.join(timeout=10)
-
-    def _watch(self) -> None:
-        wait = QUIET_SECONDS
-        while not self._over.wait(wait):
-            wait = POLL_SECONDS
-            try:
-                code, out, _err = self._action._connection.exec_command(f"cat {self._path}", sudoable=False)
-            except Exception as error:  # the run itself will say what is wrong with the connection
-                display.debug(f"no progress from {self._name}: {error}")
-                return
-            lines = out.decode(errors="replace").splitlines() if code == 0 else []
-            for line in lines[self._shown :]:
-                display.display(f"  {self._name}: {visible(line, 200)}")
-            self._shown = max(self._shown, len(lines))

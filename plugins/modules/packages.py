@@ -17,6 +17,9 @@ description:
     repeated run needs no network.
   - Unlike M(ansible.builtin.apt) it knows packages that only some releases have (O(optional)), and check mode works
     on a host whose index was never read.
+  - When an archive cannot be reached, is not signed by a key that the host knows, or is of another time than the host's
+    clock, the error says so; one that is not needed for what is missing may be out of reach.
+  - An action plugin of the same name shows what is installed and how far it is.
 options:
   name:
     description: Packages that must be there, by their real names (a virtual package is never "there").
@@ -36,6 +39,20 @@ options:
     description: Whether to install what the packages recommend, too.
     type: bool
     default: false
+  lock_timeout:
+    description:
+      - Seconds to wait, altogether, while somebody else holds a lock of apt or dpkg, as a machine's own daily update
+        does after boot. That of the archive's index counts, too. Who holds it is shown at once.
+    type: int
+    default: 300
+  quiet:
+    description: Whether the lines are left out that say what is installed and how far it is.
+    type: bool
+    default: false
+  progress:
+    description: Names the file on the host for progress lines. Set by the action plugin.
+    type: str
+    default: ""
 attributes:
   check_mode:
     support: full
@@ -80,7 +97,9 @@ not_offered:
 """
 
 from ansible_collections.ebpf.lab.plugins.module_utils._core.converge import run_module
+from ansible_collections.ebpf.lab.plugins.module_utils._core.progress import progress_file
 from ansible_collections.ebpf.lab.plugins.module_utils._tools.apt import DAY
+from ansible_collections.ebpf.lab.plugins.module_utils._tools.apt_lock import TIMEOUT
 from ansible_collections.ebpf.lab.plugins.module_utils._tools.packages import Packages
 
 
@@ -91,8 +110,12 @@ def main() -> None:
             "optional": {"type": "list", "elements": "str", "default": []},
             "cache_valid_time": {"type": "int", "default": int(DAY)},
             "recommends": {"type": "bool", "default": False},
+            "lock_timeout": {"type": "int", "default": TIMEOUT},
+            "quiet": {"type": "bool", "default": False},
+            "progress": {"type": "str", "default": ""},
         },
         Packages.from_params,
+        progress=progress_file,
     )
 
 

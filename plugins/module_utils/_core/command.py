@@ -46,11 +46,12 @@ class Runner:
         cwd: t.Optional[str] = None,
         env: t.Optional[t.Mapping[str, str]] = None,
         doing: str = "",
+        pass_fds: t.Sequence[int] = (),
     ) -> Completed:
         """Run ``argv`` and wait for it, ``timeout`` seconds at the most.
 
-        ``doing`` says in a few words what it is for and opens the error's sentence. Raises ToolMissing,
-        CommandFailed (a non-zero exit while ``check``), LabError (out of time).
+        ``doing`` says in a few words what it is for and opens the error's sentence; ``pass_fds`` are file descriptors
+        that it gets. Raises ToolMissing, CommandFailed (a non-zero exit while ``check``), LabError (out of time).
         """
         tool = argv[0]
         path = tool if os.path.isabs(tool) else self.which(tool)
@@ -66,6 +67,7 @@ class Runner:
                 timeout=timeout,
                 cwd=cwd,
                 env=environment,
+                pass_fds=pass_fds,
                 check=False,
             )
         except subprocess.TimeoutExpired as error:

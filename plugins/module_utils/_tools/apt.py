@@ -5,15 +5,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import threading
 import time
 import typing as t
 from dataclasses import dataclass
 
 from .._core.command import Runner
-from .._core.errors import BadInput, CommandFailed, LabError
+from .._core.errors import BadInput, CommandFailed, Completed, LabError
 from .._core.plan import Step
+from . import apt_archive, apt_lock
 
 if t.TYPE_CHECKING:
     from .._core.host import Host
@@ -22,8 +25,12 @@ LISTS = "/var/lib/apt/lists"
 STAMP = "/var/lib/apt/periodic/update-success-stamp"
 DAY = 86400.0
 _NAME = re.compile(r"[a-z0-9][a-z0-9+.-]+")  # Debian Policy, section 5.6.1
-# apt waits for another apt (unattended-upgrades after boot) in place of failing at once; a changed conffile is kept.
-_APT_GET = ("apt-get", "-q", "-y", "-o", "DPkg::Lock::Timeout=300", "-o", "Dpkg::Options::=--force-confold")
+# Locks are waited for here, with a word about who holds one; a changed conffile is kept.
+_APT_GET = ("apt-get", "-q", "-y", "-o", "DPkg::Lock::Timeout=0", "-o", "Dpkg::Options::=--force-confold")
+_ERROR = re.compile(r"(?:E|Error): (.*)")
+_UNKNOWN = re.compile(r"(?:Unable to locate package |Package '?)([a-z0-9][a-z0-9+.-]*)(?=$|' has no installation)", re.M)
+_STATUS = {"dlstatus": "downloading", "pmstatus": "installing"}
+TELL_SECONDS = 4.0
 _ENV = {"DEBIAN_FRONTEND": "noninteractive", "NEEDRESTART_MODE": "l"}
 
 
@@ -77,12 +84,14 @@ class InstallPackages(Step):
     """Install ``names`` in one transaction, and those of ``optional`` that the archive has.
 
     The index is read anew when it is older than ``max_age`` seconds, or when the first try fails (it may be outdated).
+    Whoever else works with apt is waited for, ``lock_timeout`` seconds altogether.
     """
 
     names: tuple[str, ...]
     optional: tuple[str, ...] = ()
     max_age: float = DAY
     recommends: bool = False
+    lock_timeout: float = apt_lock.TIMEOUT
 
     def title(self) -> str:
         """See Step."""
@@ -95,31 +104,114 @@ class InstallPackages(Step):
         """See Step. What a transaction installed is not taken back: packages may stay."""
         if os.geteuid() != 0:
             raise LabError("Packages can only be installed by root.", "Run the play with become: true.")
+        apt_get = _AptGet(host, apt_lock.Patience(self.lock_timeout, host.progress))
         age = index_age()
-        stale = age is None or age > self.max_age
-        if stale:
-            self._update(host)
-        try:
-            self._install(host)
-        except CommandFailed:
-            if stale:
-                raise
-            self._update(host)
-            self._install(host)
+        wrong = apt_get.update() if age is None or age > self.max_age else None
+        error = self._install(apt_get)
+        if error is not None and wrong is None and not _out_of_reach(error):
+            wrong = apt_get.update()
+            error = self._install(apt_get)
+        if error is not None:
+            raise _why(host, error, wrong or [])
+        for problem in wrong or ():
+            host.progress(f"installed, although {problem.archive} was of no help: {problem.why}")
 
-    def _update(self, host: Host) -> None:
-        host.runner.run([*_APT_GET, "update"], env=_ENV, timeout=900, doing="reading the archive's index")
-
-    def _install(self, host: Host) -> None:
-        extra = candidates(host.runner, self.optional)
+    def _install(self, apt_get: _AptGet) -> t.Optional[Completed]:
+        """One transaction; what apt said when it failed."""
+        extra = candidates(apt_get.host.runner, self.optional)
         flags = [] if self.recommends else ["--no-install-recommends"]
         names = [*self.names, *extra]
         if not names:
-            return
+            return None
+        done = apt_get.run(["install", *flags, "--", *names], 3600, "installing packages")
+        return done if done.rc != 0 else None
+
+
+@dataclass(frozen=True)
+class _AptGet:
+    """apt-get, which waits for its locks and tells every few seconds how far it is."""
+
+    host: Host
+    patience: apt_lock.Patience
+
+    def update(self) -> list[apt_archive.Problem]:
+        """Read the archives' index; returns what is wrong with an archive: the others may have all that is needed."""
+        self.host.progress("reading the index of the package archives")
+        # apt-get update exits with 0 when an archive cannot be reached, unless it is told not to.
+        strict = ["-o", "APT::Update::Error-Mode=any", "-o", "Acquire::Retries=1"]
+        done = self.run([*strict, "update"], 900, "reading the index of the package archives")
+        wrong = apt_archive.problems(done.stderr, apt_archive.proxy(self.host.runner)) if done.rc != 0 else []
+        if done.rc != 0 and not wrong:
+            raise _failed(done, "reading the index of the package archives")
+        return wrong
+
+    def run(self, arguments: t.Sequence[str], timeout: float, doing: str) -> Completed:
+        """One call, again and again while somebody else is faster at taking a lock."""
+        while True:
+            self.patience.until_free()
+            done = self._once(arguments, timeout, doing)
+            taken = apt_lock.said(done.stderr) if done.rc != 0 else None
+            if taken is None:
+                return done
+            self.patience.wait_for(taken, 1.0)
+
+    def _once(self, arguments: t.Sequence[str], timeout: float, doing: str) -> Completed:
+        read, write = os.pipe()
+        watcher = threading.Thread(target=_follow, args=(read, self.host.progress), daemon=True)
+        watcher.start()
         try:
-            host.runner.run(
-                [*_APT_GET, "install", *flags, "--", *names], env=_ENV, timeout=3600, doing="installing packages"
-            )
-        except CommandFailed as error:
-            why = [line[3:] for line in error.done.stderr.splitlines() if line.startswith("E: ")]
-            raise CommandFailed(error.done, "installing packages", " ".join(why[:3])) from error
+            argv = [*_APT_GET, "-o", f"APT::Status-Fd={write}", *arguments]
+            return self.host.runner.run(argv, check=False, env=_ENV, timeout=timeout, doing=doing, pass_fds=(write,))
+        finally:
+            os.close(write)
+            watcher.join(timeout=2)  # a daemon that a package has started may hold the other end for ever
+
+
+def _follow(read: int, tell: t.Callable[[str], None]) -> None:
+    """Tell every few seconds what apt says on its status descriptor (KIND:PACKAGE:PERCENT:WORDS, a line each)."""
+    next_time = time.monotonic() + TELL_SECONDS
+    with open(read, encoding="utf-8", errors="replace") as lines:
+        for line in lines:
+            kind, _colon, rest = line.strip().partition(":")
+            fields = rest.split(":", 2)
+            if kind not in _STATUS or len(fields) < 3 or time.monotonic() < next_time:
+                continue
+            with contextlib.suppress(ValueError):
+                tell(f"{_STATUS[kind]}, {float(fields[1]):.0f} %: {fields[2]}")
+                next_time = time.monotonic() + TELL_SECONDS
+
+
+def _failed(done: Completed, doing: str) -> CommandFailed:
+    why = [match[1] for match in map(_ERROR.match, done.stderr.splitlines()) if match]
+    return CommandFailed(done, doing, " ".join(why[:3]))
+
+
+def _out_of_reach(error: Completed) -> bool:
+    """Whether an archive did not answer at all: a fresh index would come from there, too."""
+    return any(problem.kind in ("unreachable", "proxy") for problem in apt_archive.problems(error.stderr))
+
+
+def _why(host: Host, error: Completed, wrong: t.Sequence[apt_archive.Problem]) -> LabError:
+    """What to tell of an installation that failed: an archive's fault, a name that is in none, or apt's own words."""
+    fetching = apt_archive.problems(error.stderr, apt_archive.proxy(host.runner))
+    if fetching:
+        return apt_archive.ArchiveFailed(fetching, "installing packages")
+    unknown = list(dict.fromkeys(_UNKNOWN.findall(error.stderr)))
+    if not unknown:
+        return _failed(error, "installing packages")
+    if wrong:
+        failed = apt_archive.ArchiveFailed(wrong, f"installing {', '.join(unknown)}")
+        failed.details["unknown"] = unknown
+        return failed
+    known = apt_archive.archives(host.runner)
+    if not known:
+        return LabError(
+            f"installing {', '.join(unknown)}: this machine's apt knows no archive.",
+            "Name the distribution's archive in /etc/apt/sources.list.",
+            unknown=unknown,
+        )
+    return LabError(
+        f"installing packages: Unable to locate package {', '.join(unknown)}: not in {' or '.join(known)}.",
+        "Check the name, and whether the archive's part that has it is named in /etc/apt (Ubuntu: universe).",
+        unknown=unknown,
+    )

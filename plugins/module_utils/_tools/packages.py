@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from .._core.errors import BadInput
 from .._core.host import Host
 from .._core.plan import Plan
-from . import apt
+from . import apt, apt_lock
 
 
 @dataclass(frozen=True)
@@ -31,17 +31,20 @@ class Packages:
     optional: tuple[str, ...] = ()
     max_age: float = apt.DAY
     recommends: bool = False
+    lock_timeout: float = apt_lock.TIMEOUT
 
     @classmethod
     def from_params(cls, params: t.Mapping[str, t.Any]) -> Packages:
         """From the module's parameters; raises BadInput."""
-        if params["cache_valid_time"] < 0:
-            raise BadInput("cache_valid_time", params["cache_valid_time"], "is negative", "give seconds, 0 or more")
+        for option in ("cache_valid_time", "lock_timeout"):
+            if params[option] < 0:
+                raise BadInput(option, params[option], "is negative", "give seconds, 0 or more")
         return cls(
             apt.checked_names("name", params["name"]),
             apt.checked_names("optional", params["optional"]),
             float(params["cache_valid_time"]),
             params["recommends"],
+            float(params["lock_timeout"]),
         )
 
     def observe(self, host: Host) -> PackagesState:
@@ -56,7 +59,7 @@ class Packages:
         wished = tuple(
             name for name in self.optional if name not in now.versions and (name in now.offered or not now.indexed)
         )
-        step = apt.InstallPackages(missing, wished, self.max_age, self.recommends)
+        step = apt.InstallPackages(missing, wished, self.max_age, self.recommends, self.lock_timeout)
         steps = (step,) if missing or (wished and now.indexed) else ()
         return Plan(
             before={name: now.versions.get(name, "absent") for name in (*self.names, *wished)},

@@ -10,9 +10,9 @@ import os
 import re
 import typing as t
 
-from .._core.converge import Progress
-from .._core.errors import BadInput
-from .._core.text import shown
+from .converge import Progress
+from .errors import BadInput
+from .text import shown
 
 
 @contextlib.contextmanager
