@@ -19,7 +19,7 @@ from ansible.utils.display import Display
 from ansible_collections.ebpf.lab.plugins.module_utils._core.errors import LabError
 from ansible_collections.ebpf.lab.plugins.module_utils._lab.schema import EVERY_STAGE, BadLab, Lab, Stage, parse
 from ansible_collections.ebpf.lab.plugins.plugin_utils.checks import evaluate, started, validate_checks
-from ansible_collections.ebpf.lab.plugins.plugin_utils.outcome import failed_checks, outcome
+from ansible_collections.ebpf.lab.plugins.plugin_utils.outcome import failed_checks, outcome, prediction
 from ansible_collections.ebpf.lab.plugins.plugin_utils.plain import tidy, visible
 from ansible_collections.ebpf.lab.plugins.plugin_utils.remote import execute
 from ansible_collections.ebpf.lab.plugins.plugin_utils.watch import Watch
@@ -133,13 +133,16 @@ class ActionModule(ActionBase):
         except LabError as error:
             return {**result, "failed": True, "msg": str(error)}
         options.update(content=content, file=os.path.basename(lab.file), sources=sources)
+        options["tools_follow"] = self._task.check_mode and boolean(options.get("tools_follow", False))
         host = visible(str(task_vars.get("inventory_hostname", "")), 100)
         with Watch(self, host, not quiet) as watch:
             if every:
                 return {**result, **self._every_stage(lab, options, task_vars)}
             result.update(self._one_stage(lab, stages[0], {**options, "progress": watch.token}, task_vars))
-        if result.get("failed") and result.get("missing") and options.get("report_missing"):
-            result.update(failed=False, changed=False)
+        if prove and self._task.check_mode and not result.get("failed") and "steps" in result:
+            alone = len(task_vars.get("ansible_play_hosts_all") or ()) < 2
+            for line in prediction(host, result, listed=alone):
+                display.display(line)
         if prove and not result.get("failed") and not result.get("missing") and not self._task.check_mode:
             for line in outcome(host, result):
                 display.display(line)
@@ -156,12 +159,12 @@ class ActionModule(ActionBase):
         for key in ("checks", "points", "max_points", "stages", "started"):  # grades are given here alone
             result.pop(key, None)
         facts = result.pop("facts", None)
-        if not result.get("failed"):
-            result.pop("missing", None)  # which tools are missing is the word of a failure
+        if not boolean(options.get("report_missing", False)) and not options.get("tools_follow"):
+            result.pop("missing", None)  # only where a later task installs them is it an answer, and proves then
         if isinstance(facts, dict) and facts:
             self._grade(result, lab, facts, _graded(lab, stage, options, facts))
             result["facts"] = tidy(facts)  # graded as they came, and shown by whoever prints a result
-        elif not result.get("failed") and options.get("state") != "absent":
+        elif not result.get("failed") and not result.get("missing") and options.get("state") != "absent":
             msg = "This machine sent no facts about the lab: nothing is proved."
             result.update(failed=True, msg=msg)
         return result

@@ -61,12 +61,19 @@ options:
     description:
       - What to do when tools of the lab are missing on the host.
       - V(true) returns their names as RV(missing), unchanged and not failed, so that a later task can install them.
+      - A Python library that is there and cannot be imported is an error in any case.
+    type: bool
+    default: false
+  tools_follow:
+    description:
+      - In check mode, whether an earlier task of the same play is to install the tools that are missing. What would be
+        done is predicted then, as far as it can be known without them. Without check mode it does nothing.
     type: bool
     default: false
   prove:
     description:
       - Whether a check that fails makes the task fail, and a short table of what was proven is shown.
-      - Not in check mode.
+      - In check mode the steps that would be taken are shown.
     type: bool
     default: false
   quiet:
@@ -169,6 +176,12 @@ missing:
   type: list
   elements: str
   sample: [clang, bpftool]
+known_later:
+  description: What O(tools_follow) cannot predict.
+  returned: in check mode, when something is missing
+  type: list
+  elements: str
+  sample: ["whether xdp_pass can be compiled, and what the kernel's verifier says of the programs"]
 steps:
   description: What was changed, or in check mode would be, in order.
   returned: success
@@ -199,6 +212,7 @@ def main() -> None:
             "force": {"type": "bool", "default": False},
             "traffic": {"type": "bool", "default": True},
             "report_missing": {"type": "bool", "default": False},
+            "tools_follow": {"type": "bool", "default": False},
             "prove": {"type": "bool", "default": False},
             "quiet": {"type": "bool", "default": False},
             "content": {"type": "dict"},

@@ -32,13 +32,35 @@ def outcome(host: str, result: t.Any) -> list[str]:
         loss = "unknown" if sent.get("loss") is None else f"{_text(sent['loss'])} %"
         rows.append([_text(name), _text(sent.get("destination")), loss, shown])
     lines += _table(rows)
-    steps = [step for step in _sequence(result.get("steps")) if isinstance(step, str)]
-    lines.append(f"  changed: {len(steps)} steps" if steps else "  changed: nothing")
+    steps = _steps(result)
+    return [*lines, f"  changed: {len(steps)} steps" if steps else "  changed: nothing", *_listed(steps)]
+
+
+def prediction(host: str, result: t.Any, listed: bool = True) -> list[str]:
+    """Lines about what a run of ebpf.lab.lab would do to one host, as check mode says; its steps when ``listed``."""
+    result = plain(result)
+    steps = _steps(result)
+    head = f"{host}: lab {_text(result.get('lab'))}, stage {_text(result.get('stage'))}"
+    if not steps:
+        return [f"{head}: nothing would change"]
+    missing = [_text(name) for name in _sequence(result.get("missing"))]
+    when = f", once {', '.join(missing)} are installed" if missing else ""
+    lines = [f"{head}: would take {len(steps)} steps{when}"]
+    if listed:
+        later = _sequence(result.get("known_later"))
+        lines += [*_listed(steps), *(f"  known only while it runs: {_text(line, 200)}" for line in later)]
+    return lines
+
+
+def _steps(result: t.Any) -> list[str]:
+    return [step for step in _sequence(result.get("steps")) if isinstance(step, str)]
+
+
+def _listed(steps: t.Sequence[str]) -> list[str]:
     told = [_text(step, 160) for step in steps]
     if len(told) > STEPS:  # the last one notes the stage, and whether the host was rebooted
         told[STEPS - 1 : -1] = [f"and {len(told) - STEPS} more"]
-    lines += [f"    {line}" for line in told]
-    return lines
+    return [f"    {line}" for line in told]
 
 
 def failed_checks(checks: t.Sequence[t.Mapping[str, t.Any]]) -> str:

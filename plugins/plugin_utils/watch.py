@@ -21,7 +21,8 @@ LINE = 500  # characters
 # that costs a process on either side is made only when there are any.
 _NEWS = (
     'f={path}; i=0; [ -e "$f" ] || exit 0; '
-    'while [ "$(wc -l 2>/dev/null <"$f" || echo {many})" -le {shown} ] && [ $i -lt 50 ]; do sleep 0.2; i=$((i+1)); done; '
+    'while [ "$(wc -l 2>/dev/null <"$f" || echo {many})" -le {shown} ] && [ $i -lt 50 ]; '
+    "do sleep 0.2; i=$((i+1)); done; "
     'tail -n +{next} "$f" 2>/dev/null'
 )
 

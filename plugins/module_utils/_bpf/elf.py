@@ -8,6 +8,7 @@ from __future__ import annotations
 import typing as t
 from dataclasses import asdict, dataclass
 
+from .._core import interpreter
 from .._core.errors import LabError
 from .._core.text import from_bytes
 from .btf import Btf, MapDefinition, map_definitions
@@ -55,17 +56,15 @@ class ObjectInfo:
 
 
 def read_object(path: str) -> ObjectInfo:
-    """Read an object file. Raises LabError when it is missing, no BPF object, or pyelftools is not there."""
+    """Read an object file. Raises LabError when it is missing, no BPF object, or pyelftools does not work."""
     try:
         # Imported here: a run without a change has no object to read.
         from elftools.common.exceptions import ELFError
         from elftools.elf.elffile import ELFFile
         from elftools.elf.sections import SymbolTableSection
-    except ImportError as error:
-        raise LabError(
-            f"Reading the BPF object {path} needs the Python library pyelftools, which this host's Python has not.",
-            "Install the package python3-pyelftools; the role ebpf.lab.prerequisites does it.",
-        ) from error
+    except ImportError:
+        interpreter.require(["elftools"])
+        raise
     try:
         with open(path, "rb") as file:
             elf = ELFFile(file)

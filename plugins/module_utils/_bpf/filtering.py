@@ -77,6 +77,8 @@ def sweep_clsact(host: Host, netns: str, interface: str, index: int) -> None:
 class MakeClsact(Step):
     """Give an interface the clsact qdisc, whose hooks filters are attached to."""
 
+    libraries: t.ClassVar[tuple[str, ...]] = ("pyroute2",)
+
     interface: str
     netns: str
 
@@ -99,6 +101,8 @@ class MakeClsact(Step):
 class SweepClsact(Step):
     """Take our clsact qdisc away, whose last filter somebody else has taken."""
 
+    libraries: t.ClassVar[tuple[str, ...]] = ("pyroute2",)
+
     interface: str
     netns: str
 
@@ -118,6 +122,8 @@ class SweepClsact(Step):
 @dataclass(frozen=True)
 class _Change(Step):
     """A change of one slot; the program that was there is held until the call is over."""
+
+    libraries: t.ClassVar[tuple[str, ...]] = ("pyroute2",)
 
     slot: Slot
 

@@ -114,6 +114,8 @@ class ObjectState:
 class CompileObject(Step):
     """Compile to a temporary file beside the object and rename it over: a reader never sees half an object."""
 
+    libraries: t.ClassVar[tuple[str, ...]] = ("elftools",)
+
     dest: str
     recipe: Recipe
     replaces: bool
@@ -275,6 +277,13 @@ class ObjectResource:
 
     def observe(self, host: Host) -> ObjectState:
         """Digests of the object, its source and the headers it was made from; the compiler's version."""
+        return self._observe(host, True)
+
+    def without_tools(self, host: Host) -> ObjectState:
+        """The same where the compiler is still to be installed."""
+        return self._observe(host, False)
+
+    def _observe(self, host: Host, tools: bool) -> ObjectState:
         claim = host.journal.claimed(f"file:{self.dest}")
         record = claim.value if claim is not None else None
         folder = os.path.dirname(self.dest)
@@ -296,7 +305,7 @@ class ObjectResource:
             digest=None if folder_gone else sha256_of(self.dest, follow=False),
             claimed=claim is not None,
             made_from=made_from,
-            inputs=self._inputs(host, record) if self.recipe is not None else None,
+            inputs=self._inputs(host, record, tools) if self.recipe is not None else None,
             folders=existing(os.path.dirname(folder) if folder_gone else folder),
             record=record or None,
             empty=ours_and_empty(host, folder),
@@ -306,18 +315,21 @@ class ObjectResource:
             folder_gone=folder_gone,
         )
 
-    def _inputs(self, host: Host, record: t.Optional[dict[str, t.Any]]) -> Inputs:
+    def _inputs(self, host: Host, record: t.Optional[dict[str, t.Any]], tools: bool) -> Inputs:
         recipe = t.cast(Recipe, self.recipe)
-        tools = compiler.identity(host.runner, recipe.tools())
-        # Asking clang for its version costs more than all the rest: the record knows it for these very files.
-        known = record is not None and record["tools"] == tools
+        version = "the one that is installed then"
+        if tools:
+            identity = compiler.identity(host.runner, recipe.tools())
+            # Asking clang for its version costs more than all the rest: the record knows it for these very files.
+            known = record is not None and record["tools"] == identity
+            version = record["compiler"] if record and known else compiler.version(host.runner, recipe.tools())
         return Inputs(
             recipe.source,
             sha256_of(recipe.source),
             recipe.method,
             recipe.flags,
             recipe.include_paths,
-            record["compiler"] if record is not None and known else compiler.version(host.runner, recipe.tools()),
+            version,
             tuple((path, sha256_of(path)) for path, _old in record["headers"]) if record else None,
         )
 

@@ -13,7 +13,8 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from .errors import LabError, NotConverged, OldPython, Unforeseen, as_failure
+from . import interpreter
+from .errors import LabError, Missing, NotConverged, OldPython, Unforeseen, as_failure
 from .host import Host
 from .journal import locked
 from .plan import Applied, Plan, apply_steps, undo_steps
@@ -44,6 +45,7 @@ def converge(host: Host, resource: Resource[t.Any], check_mode: bool) -> dict[st
     """
     now = resource.observe(host)
     plan = resource.plan(now)
+    interpreter.require(plan.libraries())
     if plan.steps and not check_mode:
         # What was observed before the lock may be another run's half-done work.
         with locked():
@@ -125,13 +127,22 @@ def run_module(
 ) -> None:
     """The ``main`` of a module that changes things: ``desired`` turns its parameters into a resource or raises.
 
-    ``owner`` names the lab in the journal, ``progress`` gives the function that is told each step as it begins.
+    ``owner`` names the lab in the journal, ``progress`` gives the function that is told each step as it begins. With
+    the option ``report_missing`` a module returns what is missing; else it is an error.
     """
+    interpreter.take_over()
     module = AnsibleModule(argument_spec=dict(argument_spec), supports_check_mode=True, **spec)
     with _exits(module):
         resource = desired(module.params)
-        with progress(module.params) as tell, Host(owner=owner(module.params), progress=tell) as host:
-            result = converge(host, resource, module.check_mode)
+        try:
+            with progress(module.params) as tell, Host(owner=owner(module.params), progress=tell) as host:
+                result = converge(host, resource, module.check_mode)
+        except Missing as error:
+            if not error.details.get("not_undone"):
+                interpreter.go_on_elsewhere(error)
+            if not module.params.get("report_missing"):
+                raise
+            module.exit_json(changed=False, missing=list(error.names))
         if not module._diff:
             result.pop("diff")
         for line in result.pop("warnings"):
@@ -145,9 +156,15 @@ def run_info_module(
     **spec: t.Any,
 ) -> None:
     """The ``main`` of a module that only reads: ``gather`` returns its result; a key ``failed`` makes it fail."""
+    interpreter.take_over()
     module = AnsibleModule(argument_spec=dict(argument_spec), supports_check_mode=True, **spec)
-    with _exits(module), Host() as host:
-        result = gather(host, module.params)
+    with _exits(module):
+        try:
+            with Host() as host:
+                result = gather(host, module.params)
+        except Missing as error:
+            interpreter.go_on_elsewhere(error)
+            raise
         module.exit_json(changed=False, **valid(result))
 
 

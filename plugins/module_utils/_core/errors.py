@@ -49,6 +49,22 @@ class ToolMissing(LabError):
         super().__init__(f"{tool} was not found on this host.", fix, tool=tool)
 
 
+class Missing(LabError):
+    """Programs or libraries, ``names``, are not there; a later task may install them.
+
+    ``python``: the libraries are another Python's, which could run us.
+    """
+
+    def __init__(self, message: str, fix: str, names: t.Sequence[str], python: str = "") -> None:
+        super().__init__(message, fix, missing=list(names))
+        self.names = tuple(names)
+        self.python = python
+
+
+class LibraryBroken(LabError):
+    """A Python library that is there and cannot be imported."""
+
+
 @dataclass(frozen=True)
 class Completed:
     """What a command left behind. ``stdout`` and ``stderr`` are text of any bytes: see ``_core.text``."""

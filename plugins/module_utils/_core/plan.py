@@ -39,8 +39,11 @@ class Step:
     """One change of one thing. Subclasses are frozen dataclasses: all that the step needs is in its fields.
 
     A subclass gives ``title`` and ``apply`` and either ``inverse`` (the steps that take it back, as data) or its own
-    ``undo`` (when taking it back needs what only ``apply`` could know; it keeps that in ``host.kept``).
+    ``undo`` (when taking it back needs what only ``apply`` could know; it keeps that in ``host.kept``). ``libraries``
+    are the Python libraries that it imports as it is applied: that they work is seen before the first step.
     """
+
+    libraries: t.ClassVar[tuple[str, ...]] = ()
 
     def title(self) -> str:
         """A few words in the imperative for the user: "add 192.168.100.1/24 to veth1"."""
@@ -120,6 +123,10 @@ class Plan:
             steps=tuple(itertools.chain.from_iterable(part.steps for part in parts.values())),
             warnings=tuple(itertools.chain.from_iterable(part.warnings for part in parts.values())),
         )
+
+    def libraries(self) -> list[str]:
+        """The Python libraries that its steps need."""
+        return sorted({name for step in self.steps for name in step.libraries})
 
     def notes(self) -> list[Note]:
         """The journal notes of all steps, in order."""

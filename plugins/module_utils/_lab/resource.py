@@ -17,7 +17,7 @@ from .._bpf.objects import ObjectState
 from .._bpf.pins import Pin
 from .._bpf.programs import ProgramResource, ProgramState
 from .._core.converge import Resource
-from .._core.errors import BadInput, LabError, Refused, ToolMissing
+from .._core.errors import BadInput, LabError, Missing, Refused, ToolMissing
 from .._core.files import digest
 from .._core.host import Host
 from .._core.plan import Plan, Step
@@ -34,11 +34,37 @@ ANY = "*"
 
 @dataclass(frozen=True)
 class LabNow:
-    """The parts with what was observed of each, in order; what the journal says of each lab; this boot's id."""
+    """The parts with what was observed of each, in order; what the journal says of each lab; this boot's id.
+
+    ``missing`` are the tools that the host has not and that an earlier task is to have installed by then; ``later`` are
+    the parts of which they alone could tell.
+    """
 
     parts: tuple[tuple[Part, t.Any], ...]
     stages: t.Mapping[str, At]
     boot: str
+    missing: tuple[str, ...] = ()
+    later: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Predicted(Step):
+    """A step that is only shown: what it needs is not installed yet, the Python libraries among it."""
+
+    step: Step
+
+    def title(self) -> str:
+        return self.step.title()
+
+    def apply(self, host: Host) -> None:
+        raise LabError(f"What this step needs is not installed: {self.title()}.")
+
+
+def _observed(host: Host, part: Part) -> t.Any:
+    """What is there of a part while tools are missing; None for one of which they alone could tell."""
+    with contextlib.suppress(ToolMissing):
+        return part.resource.observe(host)
+    return part.resource.without_tools(host) if part.kind == "object" else None
 
 
 @dataclass
@@ -63,7 +89,8 @@ class LabResource:
     """A lab at a stage, or (``stage`` None) not there at all. ``exclusive``: with nothing else in what is the lab's.
 
     ``here``: the stage that the host is at counts, when it is at one. ``force``: also where the lab's network takes
-    over what the host is reached by.
+    over what the host is reached by. ``tools_follow``: only a prediction is asked for, and tools that are missing are
+    to be installed before it comes true.
     """
 
     lab: Lab
@@ -73,11 +100,13 @@ class LabResource:
     exclusive: bool = False
     here: bool = False
     force: bool = False
+    tools_follow: bool = False
 
     def observe(self, host: Host) -> LabNow:
         """Observe every part. Raises Refused while another lab is up, LabError when tools are missing."""
         stages = whereabouts(host)
         stage = self._stage(stages)
+        missing: tuple[str, ...] = ()
         if stage is None:
             parts = parts_absent(host, self.lab)
         else:
@@ -89,14 +118,27 @@ class LabResource:
                 )
             lab = replace(self.lab, topology=replace(self.lab.topology, force=self.force))
             try:
-                need_tools(host, lab, stage)
+                missing = self._missing(host, stage)
             except LabError:
                 # What is refused in any case is refused before somebody installs the tools for it.
                 network = TopologyResource(lab.topology)
                 network.plan(network.observe(host))
                 raise
             parts = Parts(host, lab, stage, self.sources, self.exclusive).all()
-        return LabNow(tuple((part, part.resource.observe(host)) for part in parts), stages, host.journal.boot)
+        seen = [(part, _observed(host, part) if missing else part.resource.observe(host)) for part in parts]
+        later = tuple(part.name for part, state in seen if state is None)
+        there = tuple((part, state) for part, state in seen if state is not None)
+        return LabNow(there, stages, host.journal.boot, missing, later)
+
+    def _missing(self, host: Host, stage: Stage) -> tuple[str, ...]:
+        """The tools that are missing and may be. Raises Missing for others."""
+        try:
+            need_tools(host, self.lab, stage)
+        except Missing as error:
+            if not self.tools_follow or error.python:
+                raise
+            return error.names
+        return ()
 
     def _stage(self, stages: t.Mapping[str, At]) -> t.Optional[Stage]:
         return self.lab.stage(stages[self.lab.name].stage) if self.here and self.lab.name in stages else self.stage
@@ -117,7 +159,8 @@ class LabResource:
         before, after = ({lab: str(at) for lab, at in stages.items()} for stages in (now.stages, wanted))
         plans["stage"] = Plan(before=before, after=after, steps=tuple(changed))
         told = {name: plan for name, plan in plans.items() if plan.steps or plan.warnings}
-        return _without_repeats(Plan.compose(told))
+        plan = _without_repeats(Plan.compose(told))
+        return replace(plan, steps=tuple(map(Predicted, plan.steps))) if now.missing else plan
 
     def _plan_part(self, kind: str, part: t.Any, state: t.Any, pending: Pending) -> Plan:
         """One part's plan; what it will change is noted in ``pending``."""
@@ -159,7 +202,13 @@ class LabResource:
         """What the checks are asked about; nothing of it after a teardown."""
         stage = self._stage(now.stages)
         result: dict[str, t.Any] = {"lab": self.lab.name, "stage": stage.name if stage else ""}
-        if stage is not None:
+        if now.missing:
+            later = [f"what is to be done for {name}" for name in now.later]
+            if stage is not None and stage.objects:
+                objects = ", ".join(stage.objects)
+                later.append(f"whether {objects} can be compiled, and what the kernel's verifier says of the programs")
+            result.update(missing=list(now.missing), known_later=later)
+        elif stage is not None:
             tables = [tables_of(host, part.resource, state) for part, state in now.parts if part.kind == "iptables"]
             at = now.stages.get(self.lab.name)
             result["facts"] = gather(host, self.lab, stage, self.traffic, tables[0] if tables else None, at)
@@ -281,4 +330,5 @@ def desired(params: t.Mapping[str, t.Any]) -> Resource[t.Any]:
         exclusive=exclusive,
         here=exclusive and not params["stage"],
         force=bool(params.get("force")),
+        tools_follow=params["tools_follow"],
     )

@@ -5,16 +5,15 @@
 
 from __future__ import annotations
 
-import importlib.util
-
-from .._core.errors import LabError
+from .._core import interpreter
+from .._core.errors import Missing
 from .._core.host import Host
 from .._tools import bpftool_answer
 from .schema import Lab, Stage
 
 
 def need_tools(host: Host, lab: Lab, stage: Stage) -> None:
-    """Raise LabError with all that the stage needs and this host has not, as ``missing``."""
+    """Raise Missing with all that the stage needs and this host has not, LibraryBroken for what cannot be imported."""
     tools = ["ip"]
     if stage.objects:
         tools += ["clang", "bpftool"]
@@ -29,10 +28,26 @@ def need_tools(host: Host, lab: Lab, stage: Stage) -> None:
     missing = [tool for tool in tools if host.runner.which(tool) is None]
     silent = "bpftool" in tools and "bpftool" not in missing and bpftool_answer.missing(host.runner)
     missing += ["bpftool"] if silent else []
-    missing += [name for name in ("pyroute2", "elftools") if importlib.util.find_spec(name) is None]
+    missing += _libraries(thorough=bool(missing))
     if missing:
-        raise LabError(
+        raise Missing(
             f"This host lacks what the lab needs: {', '.join(missing)}" + (f" ({silent})." if silent else "."),
             f"Install it with the role ebpf.lab.{'bpftool' if missing == ['bpftool'] else 'prerequisites'}.",
-            missing=missing,
+            missing,
         )
+
+
+def _libraries(thorough: bool) -> list[str]:
+    """The libraries that are nowhere on this host. Raises Missing for what another Python has, LibraryBroken.
+
+    That they import is seen here only when it is ``thorough``: it costs, and a run without a change imports nothing.
+    The steps of a plan name theirs, and those are tried before the first step.
+    """
+    names = interpreter.LIBRARIES if thorough else interpreter.lacking(interpreter.LIBRARIES)
+    bad = [library for library in map(interpreter.here, names) if not library.works]
+    if not bad:
+        return []
+    error = interpreter.trouble(bad)
+    if isinstance(error, Missing) and not error.python:
+        return list(error.names)
+    raise error

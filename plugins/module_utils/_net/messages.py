@@ -15,7 +15,7 @@ import ipaddress
 import socket
 import typing as t
 
-from .._core.errors import LabError
+from .._core import interpreter
 from .state import Route
 
 RTM_NEWLINK, RTM_DELLINK, RTM_NEWADDR, RTM_DELADDR, RTM_NEWROUTE, RTM_DELROUTE = 16, 17, 20, 21, 24, 25
@@ -31,15 +31,12 @@ Attributes = list[tuple[str, t.Any]]
 
 
 def message(of: str, kind: int, flags: int, fields: t.Mapping[str, t.Any], attributes: Attributes) -> t.Any:
-    """A request of pyroute2's class ``of``, for example ifinfmsg. Raises LabError where pyroute2 is missing."""
+    """A request of pyroute2's class ``of``, for example ifinfmsg. Raises Missing or LibraryBroken."""
     try:
         made = getattr(importlib.import_module(f"pyroute2.netlink.rtnl.{of}"), of)()
-    except ImportError as missing:
-        raise LabError(
-            "The Python library pyroute2 (0.7.2 or later) was not found on this host.",
-            "Install the package python3-pyroute2, for example with the role ebpf.lab.prerequisites, or set "
-            "ansible_python_interpreter to a Python that has it.",
-        ) from missing
+    except ImportError:
+        interpreter.require(["pyroute2"])
+        raise
     for name, value in fields.items():
         made[name] = value
     made["attrs"] = attributes

@@ -159,6 +159,8 @@ class Request(Step):
     ``adopted`` is the interface as it was before us, when it is not ours: the journal keeps it.
     """
 
+    libraries: t.ClassVar[tuple[str, ...]] = ("pyroute2",)
+
     netns: str
     adopted: t.Optional[Interface]
 

@@ -28,7 +28,9 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9+.-]+")  # Debian Policy, section 5.6.1
 # Locks are waited for here, with a word about who holds one; a changed conffile is kept.
 _APT_GET = ("apt-get", "-q", "-y", "-o", "DPkg::Lock::Timeout=0", "-o", "Dpkg::Options::=--force-confold")
 _ERROR = re.compile(r"(?:E|Error): (.*)")
-_UNKNOWN = re.compile(r"(?:Unable to locate package |Package '?)([a-z0-9][a-z0-9+.-]*)(?=$|' has no installation)", re.M)
+_UNKNOWN = re.compile(
+    rf"(?:Unable to locate package |Package '?)({_NAME.pattern})(?=$|' has no installation)", re.MULTILINE
+)
 _STATUS = {"dlstatus": "downloading", "pmstatus": "installing"}
 TELL_SECONDS = 4.0
 _ENV = {"DEBIAN_FRONTEND": "noninteractive", "NEEDRESTART_MODE": "l"}

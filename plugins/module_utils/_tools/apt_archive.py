@@ -122,7 +122,7 @@ def sentences(found: t.Sequence[Problem]) -> tuple[str, str]:
     kinds: dict[tuple[str, str], list[str]] = {}
     for problem in found:
         kinds.setdefault((problem.kind, problem.why), []).append(problem.archive)
-    what = [_SENTENCES[kind][0].format(archive=" and ".join(archives), why=why) for (kind, why), archives in kinds.items()]
+    what = [_SENTENCES[kind][0].format(archive=" and ".join(of), why=why) for (kind, why), of in kinds.items()]
     cures = dict.fromkeys(_SENTENCES[kind][1] for kind, _why in kinds)
     return " ".join(what[:3]), " ".join(cures)
 

@@ -9,6 +9,7 @@ import typing as t
 from dataclasses import dataclass
 
 from .._core.errors import LabError
+from .._core.interpreter import require
 
 
 @dataclass(frozen=True)
@@ -34,11 +35,9 @@ def linkage(path: str) -> Linkage:
         from elftools.elf.dynamic import DynamicSegment
         from elftools.elf.elffile import ELFFile
         from elftools.elf.segments import InterpSegment
-    except ImportError as error:
-        raise LabError(
-            "The Python library pyelftools, which proves how a binary is linked, is not installed for this Python.",
-            "The role ebpf.lab.prerequisites installs the package python3-pyelftools.",
-        ) from error
+    except ImportError:
+        require(["elftools"])
+        raise
     try:
         with open(path, "rb") as file:
             elf = ELFFile(file)
