@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import gzip
-import importlib.metadata
 import os
 import platform
 import re
 import typing as t
 from dataclasses import asdict
 
+from .._core import interpreter
 from .._core.command import Runner
 from .._core.errors import KernelRefused, LabError
 from .._core.host import Host
@@ -215,9 +215,7 @@ def tools(runner: Runner) -> dict[str, t.Any]:
             done = runner.run([tool, option], check=False, timeout=10)
             match = re.search(pattern, done.stdout)
             found[tool] = match[1] if match else None
-    for library in ("pyroute2", "pyelftools"):
-        try:
-            found[library] = importlib.metadata.version(library)
-        except importlib.metadata.PackageNotFoundError:
-            found[library] = None
+    for library in interpreter.as_used(tuple(interpreter.LIBRARIES)):
+        name = interpreter.LIBRARIES[library.name].distribution
+        found[name] = (library.version or "of an unknown version") if library.works else None
     return found

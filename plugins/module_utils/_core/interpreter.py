@@ -162,6 +162,16 @@ def _judged(name: str, python: str, version: str) -> Library:
     return Library(name, python, version)
 
 
+def as_used(names: t.Sequence[str]) -> list[Library]:
+    """The libraries in the Python that will run us: this one, unless only another one has them."""
+    found = list(map(here, names))
+    bad = [library.name for library in found if not library.works]
+    if not bad:
+        return found
+    others = {one.name: one for libraries in elsewhere(bad) if all(one.works for one in libraries) for one in libraries}
+    return [others.get(library.name, library) if not library.works else library for library in found]
+
+
 def require(names: t.Iterable[str]) -> None:
     """Return when this Python imports all of them.
 

@@ -17,6 +17,7 @@ import typing as t
 from dataclasses import dataclass, field
 
 from .._bpf import inventory
+from .._core import interpreter
 from .._core.errors import LabError
 from .._core.host import Host
 from .._net.iptables import BACKENDS, FAMILIES, Place, observe
@@ -24,6 +25,7 @@ from .._net.management import lifelines as lifelines_of
 from .._net.management import takeovers
 from .._net.observe import observe as observe_network
 from .._net.state import Want
+from .._tools import apt_archive, apt_lock
 
 # Who makes rules or manages links: their processes, by the 15 characters that the kernel keeps of a name.
 MANAGERS = ("dockerd", "libvirtd", "firewalld", "NetworkManager", "systemd-networkd", "kubelet", "bpfman")
@@ -47,7 +49,11 @@ class Machine:
     disk: t.Mapping[str, int] = field(default_factory=dict)  # free, by folder
     memory: t.Optional[int] = None  # available
     tools: t.Mapping[str, t.Optional[str]] = field(default_factory=dict)  # versions
+    broken: t.Mapping[str, str] = field(default_factory=dict)  # libraries that are there and do not import: why
     apt: bool = True
+    apt_lock: str = ""  # who holds one
+    archives: t.Optional[tuple[str, ...]] = None  # of packages; None: nothing is missing, so none was asked
+    archive_problems: tuple[apt_archive.Problem, ...] = ()
     xdp: tuple[t.Mapping[str, t.Any], ...] = ()
     xdp_error: str = ""
     chains: tuple[str, ...] = ()  # "nft ipv4 filter DOCKER-USER", of others
@@ -78,6 +84,9 @@ def look(host: Host, want: Want = Want()) -> Machine:  # noqa: B008 - it is froz
     except (LabError, OSError) as error:
         xdp_error = str(error)
     chains, dropping, rules_error = _rules(host)
+    tools, broken = _tools(host)
+    apt = host.runner.which("apt-get") is not None
+    archives, archive_problems = _archives(host) if apt and None in tools.values() else (None, ())
     return Machine(
         root=os.geteuid() == 0,
         release=platform.release(),
@@ -89,8 +98,12 @@ def look(host: Host, want: Want = Want()) -> Machine:  # noqa: B008 - it is froz
         tracing_on=_number(f"{inventory.features()['tracefs'] or '/nonexistent'}/tracing_on"),
         disk={folder: shutil.disk_usage(folder).free for folder in ("/usr/local", "/var/lib") if os.path.isdir(folder)},
         memory=_available(),
-        tools=_tools(host),
-        apt=host.runner.which("apt-get") is not None,
+        tools=tools,
+        broken=broken,
+        apt=apt,
+        apt_lock=str(apt_lock.holder() or "") if apt else "",
+        archives=archives,
+        archive_problems=archive_problems,
         xdp=tuple(xdp_found),
         xdp_error=xdp_error,
         chains=chains,
@@ -104,11 +117,25 @@ def look(host: Host, want: Want = Want()) -> Machine:  # noqa: B008 - it is froz
     )
 
 
-def _tools(host: Host) -> dict[str, t.Optional[str]]:
+def _archives(host: Host) -> tuple[t.Optional[tuple[str, ...]], tuple[apt_archive.Problem, ...]]:
+    """The archives that what is missing would be fetched from, and what is wrong with them."""
+    try:
+        known, problems = apt_archive.probe(host.runner)
+    except (LabError, OSError):  # apt itself does not work, which is told when it is used
+        return None, ()
+    return tuple(known), tuple(problems)
+
+
+def _tools(host: Host) -> tuple[dict[str, t.Optional[str]], dict[str, str]]:
+    """The tools' versions, and why libraries that are there cannot be imported."""
     found: dict[str, t.Optional[str]] = inventory.tools(host.runner)
     for tool in ("ping", "iptables", "tc"):
         found[tool] = "installed" if host.runner.which(tool) else None
-    return found
+    libraries = interpreter.as_used(tuple(interpreter.LIBRARIES))
+    broken = {
+        interpreter.LIBRARIES[one.name].distribution: f"{one.python}: {one.why}" for one in libraries if one.broken
+    }
+    return found, broken
 
 
 def _rules(host: Host) -> tuple[tuple[str, ...], tuple[str, ...], str]:

@@ -10,6 +10,7 @@ import typing as t
 from dataclasses import dataclass
 
 from .._net.management import CURE
+from .._tools import apt_archive
 from .machine import Machine
 
 MEGABYTE = 1 << 20
@@ -55,6 +56,7 @@ def judge(machine: Machine, force: bool = False) -> list[Finding]:
         *_filesystems(machine),
         *_room(machine),
         *_tools(machine),
+        *_archives(machine),
         *_neighbours(machine),
     ]
     return sorted(found, key=lambda finding: LEVELS.index(finding.level))
@@ -211,11 +213,46 @@ def _tools(machine: Machine) -> t.Iterator[Finding]:
         if version is not None:
             yield Finding("tools", "ok", f"{tool} works ({version}).")
             continue
+        if tool in machine.broken:
+            yield Finding(
+                "tools",
+                "problem",
+                f"The Python library {tool} is there and cannot be imported ({machine.broken[tool]}).",
+                f"It {purpose}.",
+                f"Install it anew, for example with apt-get install --reinstall python3-{tool}.",
+            )
+            continue
         what = f"{tool} is not installed" + (", or has no program for this kernel." if tool == "bpftool" else ".")
         if machine.apt:
             yield Finding("tools", "warning", what, f"It {purpose}.", INSTALL)
         else:
             yield Finding("tools", "problem", what, f"It {purpose}.", "Install it; only apt is known to the lab.")
+
+
+def _archives(machine: Machine) -> t.Iterator[Finding]:
+    """Where what is missing is to come from."""
+    if machine.apt_lock:
+        yield Finding(
+            "apt",
+            "warning",
+            f"apt is busy: {machine.apt_lock}.",
+            "Nothing can be installed until it ends.",
+            "ebpf.lab.provision waits for it; a machine's own daily update takes some minutes after boot.",
+        )
+    if machine.archives is None:
+        return
+    missing = [tool for tool in PURPOSES if machine.tools.get(tool) is None]
+    why = f"What is missing would be fetched from there: {', '.join(missing)}."
+    wrong = {problem.archive for problem in machine.archive_problems}
+    good = [archive for archive in machine.archives if archive not in wrong]
+    if machine.archive_problems:
+        what, cure = apt_archive.sentences(machine.archive_problems)
+        yield Finding("archive", "warning" if good else "problem", what, why, cure)
+    elif good:
+        yield Finding("archive", "ok", f"The package archive {' and '.join(good)} can be reached.")
+    else:
+        cure = "Name the distribution's archive in /etc/apt/sources.list."
+        yield Finding("archive", "problem", "apt knows no archive of packages.", why, cure)
 
 
 def _neighbours(machine: Machine) -> t.Iterator[Finding]:

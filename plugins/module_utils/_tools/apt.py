@@ -142,7 +142,7 @@ class _AptGet:
         # apt-get update exits with 0 when an archive cannot be reached, unless it is told not to.
         strict = ["-o", "APT::Update::Error-Mode=any", "-o", "Acquire::Retries=1"]
         done = self.run([*strict, "update"], 900, "reading the index of the package archives")
-        wrong = apt_archive.problems(done.stderr, apt_archive.proxy(self.host.runner)) if done.rc != 0 else []
+        wrong = apt_archive.problems(done.stderr, apt_archive.proxies(self.host.runner)) if done.rc != 0 else []
         if done.rc != 0 and not wrong:
             raise _failed(done, "reading the index of the package archives")
         return wrong
@@ -195,7 +195,7 @@ def _out_of_reach(error: Completed) -> bool:
 
 def _why(host: Host, error: Completed, wrong: t.Sequence[apt_archive.Problem]) -> LabError:
     """What to tell of an installation that failed: an archive's fault, a name that is in none, or apt's own words."""
-    fetching = apt_archive.problems(error.stderr, apt_archive.proxy(host.runner))
+    fetching = apt_archive.problems(error.stderr, apt_archive.proxies(host.runner))
     if fetching:
         return apt_archive.ArchiveFailed(fetching, "installing packages")
     unknown = list(dict.fromkeys(_UNKNOWN.findall(error.stderr)))

@@ -49,8 +49,8 @@ class Problem:
     why: str
 
 
-def problems(said: str, proxy: str = "") -> list[Problem]:
-    """The archives that apt complains of, each once, by its most telling line."""
+def problems(said: str, proxies: t.Optional[t.Mapping[str, str]] = None) -> list[Problem]:
+    """The archives that apt complains of, each once, by its most telling line; ``proxies`` are apt's, by scheme."""
     found: dict[str, Problem] = {}
     for line in said.splitlines():
         match = _LINE.match(line)
@@ -60,6 +60,7 @@ def problems(said: str, proxy: str = "") -> list[Problem]:
             continue
         why = hit["why"].strip().rstrip(".")
         kind = next((kind for kind, pattern in _KINDS if pattern.search(why)), "unreachable")
+        proxy = (proxies or {}).get(hit["uri"].partition(":")[0], "")
         if kind == "unreachable" and proxy:
             kind, why = "proxy", f"{why} (apt's proxy is {proxy})"
         archive = archive_of(hit["uri"])
@@ -139,12 +140,15 @@ class ArchiveFailed(LabError):
         )
 
 
-def proxy(runner: Runner) -> str:
-    """The proxy that apt uses for http, "" for none; without a password."""
-    said = runner.run(["apt-config", "dump", "--format", "%f=%v%n", "Acquire::http::Proxy"], check=False).stdout
-    value = next((line.partition("=")[2] for line in said.splitlines() if line.startswith("Acquire::http::Proxy=")), "")
-    value = value or os.environ.get("http_proxy", "")
-    return "" if value == "DIRECT" else re.sub(r"://[^/@]*@", "://", value)
+def proxies(runner: Runner) -> dict[str, str]:
+    """The proxies of apt, by scheme; without a password."""
+    said = runner.run(["apt-config", "dump", "--format", "%f=%v%n", "Acquire"], check=False).stdout
+    set_to = dict(line.split("=", 1) for line in said.lower().splitlines() if "=" in line)
+    found: dict[str, str] = {}
+    for scheme in ("http", "https"):
+        value = set_to.get(f"acquire::{scheme}::proxy") or os.environ.get(f"{scheme}_proxy") or found.get("http", "")
+        found[scheme] = "" if value == "direct" else re.sub(r"://[^/@]*@", "://", value)
+    return found
 
 
 def indexes(runner: Runner) -> list[str]:
@@ -181,6 +185,6 @@ def probe(runner: Runner) -> tuple[list[str], list[Problem]]:
         except LabError:  # out of time
             why = f"no answer in {4 * PROBE_SECONDS} seconds"
             return list(firsts), [Problem("unreachable", archive_of(uri), why) for uri in uris]
-    found = problems(done.stderr, proxy(runner))
+    found = problems(done.stderr, proxies(runner))
     # A flat or old archive may have no InRelease: it has answered.
     return list(firsts), [one for one in found if not (one.kind == "answer" and one.why.startswith("404"))]

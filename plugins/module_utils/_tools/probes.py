@@ -8,13 +8,13 @@ A tool works when it did a small piece of its real work, not when its file is th
 
 from __future__ import annotations
 
-import importlib
 import os
 import platform
 import re
 import typing as t
 from dataclasses import asdict, dataclass
 
+from .._core import interpreter
 from .._core.errors import LabError
 from . import bpftool_answer, receipt
 
@@ -27,7 +27,6 @@ _IR = 'target triple = "bpf"\ndefine i32 @one(ptr %context) {\n  ret i32 1\n}\n'
 _OLD_IR = _IR.replace("ptr", "i8*")  # LLVM 14 and older
 # The header's own names clash with nothing, but clang finds asm/types.h only below the multiarch folder.
 _MULTIARCH = f"-I/usr/include/{platform.machine()}-linux-gnu"
-_PYROUTE2 = (0, 7, 2)
 
 
 @dataclass(frozen=True)
@@ -79,7 +78,7 @@ def gather(host: Host) -> list[Finding]:
     found = [_bpftool(runner), *(_probe(runner, probe) for probe in PROBES), _go(runner), _header(runner)]
     origins = _origins(runner, [finding.path for finding in found if finding.path])
     found = [Finding(**{**asdict(finding), "origin": origins.get(finding.path, "")}) for finding in found]
-    return [*found, _library("pyroute2"), _library("elftools")]
+    return [*found, *map(_library, interpreter.as_used(tuple(interpreter.LIBRARIES)))]
 
 
 def table(findings: t.Sequence[Finding]) -> list[str]:
@@ -142,22 +141,10 @@ def _header(runner: Runner) -> Finding:
     return Finding("bpf_api.h", path, works=not why, why=why)
 
 
-def _library(name: str) -> Finding:
-    """A Python library, as this module's own interpreter sees it."""
-    try:
-        module = importlib.import_module(name)
-    except ImportError as error:
-        return Finding(name, why=f"this Python cannot import it: {error}")
-    path, version = os.path.dirname(module.__file__ or ""), str(getattr(module, "__version__", ""))
-    if name == "pyroute2":
-        from importlib.metadata import version as of_distribution
-
-        version = of_distribution("pyroute2")
-        numbers = tuple(int(part) for part in re.findall(r"\d+", version)[:3])
-        if numbers < _PYROUTE2:
-            wanted = ".".join(map(str, _PYROUTE2))
-            return Finding(name, path, version, "Python", why=f"too old: the lab needs {wanted} or newer")
-    return Finding(name, path, version, "Python", True)
+def _library(library: interpreter.Library) -> Finding:
+    """A Python library, as the interpreter sees it that would use it."""
+    why = f"{library.python} cannot import it: {library.why}" if library.broken else library.why
+    return Finding(library.name, "", library.version, library.python if library.works else "", library.works, why)
 
 
 def _origins(runner: Runner, paths: t.Sequence[str]) -> dict[str, str]:
