@@ -32,7 +32,7 @@ _UNKNOWN = re.compile(
     rf"(?:Unable to locate package |Package '?)({_NAME.pattern})(?=$|' has no installation)", re.MULTILINE
 )
 _STATUS = {"dlstatus": "downloading", "pmstatus": "installing"}
-TELL_SECONDS = 4.0
+TELL_SECONDS, REMIND_SECONDS = 4.0, 20.0  # between lines; between the same line
 _ENV = {"DEBIAN_FRONTEND": "noninteractive", "NEEDRESTART_MODE": "l"}
 
 
@@ -142,7 +142,7 @@ class _AptGet:
         # apt-get update exits with 0 when an archive cannot be reached, unless it is told not to.
         strict = ["-o", "APT::Update::Error-Mode=any", "-o", "Acquire::Retries=1"]
         done = self.run([*strict, "update"], 900, "reading the index of the package archives")
-        wrong = apt_archive.problems(done.stderr, apt_archive.proxies(self.host.runner)) if done.rc != 0 else []
+        wrong = apt_archive.problems(done, apt_archive.proxies(self.host.runner)) if done.rc != 0 else []
         if done.rc != 0 and not wrong:
             raise _failed(done, "reading the index of the package archives")
         return wrong
@@ -171,16 +171,19 @@ class _AptGet:
 
 def _follow(read: int, tell: t.Callable[[str], None]) -> None:
     """Tell every few seconds what apt says on its status descriptor (KIND:PACKAGE:PERCENT:WORDS, a line each)."""
-    next_time = time.monotonic() + TELL_SECONDS
+    told, at = "", time.monotonic()
     with open(read, encoding="utf-8", errors="replace") as lines:
         for line in lines:
             kind, _colon, rest = line.strip().partition(":")
             fields = rest.split(":", 2)
-            if kind not in _STATUS or len(fields) < 3 or time.monotonic() < next_time:
+            waited = time.monotonic() - at
+            if kind not in _STATUS or len(fields) < 3 or waited < TELL_SECONDS:
                 continue
             with contextlib.suppress(ValueError):
-                tell(f"{_STATUS[kind]}, {float(fields[1]):.0f} %: {fields[2]}")
-                next_time = time.monotonic() + TELL_SECONDS
+                now = f"{_STATUS[kind]}, {float(fields[1]):.0f} %: {fields[2]}"
+                if now != told or waited >= REMIND_SECONDS:
+                    tell(now)
+                    told, at = now, time.monotonic()
 
 
 def _failed(done: Completed, doing: str) -> CommandFailed:
@@ -190,12 +193,12 @@ def _failed(done: Completed, doing: str) -> CommandFailed:
 
 def _out_of_reach(error: Completed) -> bool:
     """Whether an archive did not answer at all: a fresh index would come from there, too."""
-    return any(problem.kind in ("unreachable", "proxy") for problem in apt_archive.problems(error.stderr))
+    return any(problem.kind in ("unreachable", "proxy") for problem in apt_archive.problems(error))
 
 
 def _why(host: Host, error: Completed, wrong: t.Sequence[apt_archive.Problem]) -> LabError:
     """What to tell of an installation that failed: an archive's fault, a name that is in none, or apt's own words."""
-    fetching = apt_archive.problems(error.stderr, apt_archive.proxies(host.runner))
+    fetching = apt_archive.problems(error, apt_archive.proxies(host.runner))
     if fetching:
         return apt_archive.ArchiveFailed(fetching, "installing packages")
     unknown = list(dict.fromkeys(_UNKNOWN.findall(error.stderr)))

@@ -11,7 +11,7 @@ import tempfile
 import typing as t
 from dataclasses import dataclass
 
-from .._core.errors import LabError
+from .._core.errors import Completed, LabError
 
 if t.TYPE_CHECKING:
     from .._core.command import Runner
@@ -20,24 +20,29 @@ HELPER = "/usr/lib/apt/apt-helper"
 PROBE_SECONDS = 5
 _PROBED = 6  # archives; a machine has two or three
 
-_FETCH = re.compile(r"Failed to fetch (?P<uri>\S+)\s+(?P<why>.+)")
-_RELEASE = re.compile(r"Release file for (?P<uri>\S+) (?P<why>is (?:not valid yet|expired) .+?\))")
-_REPOSITORY = re.compile(r"The repository '(?P<uri>\S+)[^']*' (?P<why>(?:is not|is no longer|does not|no longer) .+)")
-_GPG = re.compile(r"GPG error: (?P<uri>\S+)[^:]*: (?P<why>.+)")
-_OPENPGP = re.compile(r"OpenPGP signature verification failed: (?P<uri>\S+)[^:]*: (?P<why>.+)")
-_PATTERNS = (_RELEASE, _GPG, _OPENPGP, _FETCH, _REPOSITORY)
-_LINE = re.compile(r"^(?:E|W|Error|Warning|Err): ?(.*)$")
-
-# What apt's words mean, the first that fits; the rest is an archive that cannot be reached.
-_KINDS = (
-    ("clock", re.compile(r"is not valid yet")),
-    ("expired", re.compile(r"is expired|has expired")),
-    ("signature", re.compile(r"NO_PUBKEY|KEYSIG|BADSIG|not signed|signature|public key|clearsigned", re.IGNORECASE)),
-    ("certificate", re.compile(r"certificate|SSL|TLS handshake|gnutls", re.IGNORECASE)),
-    ("proxy", re.compile(r"\b407\b|proxy", re.IGNORECASE)),
-    ("answer", re.compile(r"^[45]\d\d\b|does not have a Release file|no longer has a Release file")),
-    ("content", re.compile(r"Hash Sum mismatch|unexpected size|Mirror sync|Undetermined Error", re.IGNORECASE)),
+# What apt says of an archive, and what kind of trouble that is: "" where its reason tells.
+_SAYINGS = (
+    ("", re.compile(r"Release file for (?P<uri>\S+) (?P<why>is (?:not valid yet|expired) .+?\))")),
+    ("signature", re.compile(r"(?:GPG error|signature verification failed): (?P<uri>\S+)[^:]*: (?P<why>.+)")),
+    ("", re.compile(r"Failed to fetch (?P<uri>\S+)\s+(?P<why>.+)")),
+    ("signature", re.compile(r"The repository '(?P<uri>\S+)[^']*' (?P<why>is (?:not|no longer) signed)")),
+    ("disc", re.compile(r"The repository '(?P<uri>cdrom:[^']*\])[^']*' (?P<why>.+)")),
+    ("answer", re.compile(r"The repository '(?P<uri>\S+)[^']*' (?P<why>.+)")),
 )
+_LINE = re.compile(r"^(?:E|W|Error|Warning): ?(.*)$")
+_FAILED = re.compile(r"^Err:\d+ ((?!cdrom:)\S+) .*\n +(.+)$", re.MULTILINE)  # on the standard output, for each file
+
+# The first that fits apt's reason; none does for an archive that cannot be reached.
+_REASONS = (
+    ("clock", re.compile(r"is not valid yet")),
+    ("expired", re.compile(r"is expired")),
+    ("signature", re.compile(r"NO_PUBKEY|KEYSIG|BADSIG|signature|public key|signed", re.IGNORECASE)),
+    ("certificate", re.compile(r"certificate|SSL|TLS|gnutls", re.IGNORECASE)),
+    ("proxy", re.compile(r"\b407\b|proxy", re.IGNORECASE)),
+    ("answer", re.compile(r"^[45]\d\d\b")),
+    ("content", re.compile(r"Hash Sum mismatch|unexpected size|Mirror sync", re.IGNORECASE)),
+)
+_WEAK = ("unreachable", "answer")  # another line may tell more
 
 
 @dataclass(frozen=True)
@@ -49,27 +54,24 @@ class Problem:
     why: str
 
 
-def problems(said: str, proxies: t.Optional[t.Mapping[str, str]] = None) -> list[Problem]:
+def problems(done: Completed, proxies: t.Optional[t.Mapping[str, str]] = None) -> list[Problem]:
     """The archives that apt complains of, each once, by its most telling line; ``proxies`` are apt's, by scheme."""
     found: dict[str, Problem] = {}
-    for line in said.splitlines():
-        match = _LINE.match(line)
-        text = match[1] if match else ""
-        hit = next(filter(None, (pattern.search(text) for pattern in _PATTERNS)), None)
+    lines = [match[1] for match in map(_LINE.match, done.stderr.splitlines()) if match]
+    # What could not be fetched is not among the errors when there are others.
+    lines += [f"Failed to fetch {uri} {why}" for uri, why in _FAILED.findall(done.stdout)]
+    for line in lines:
+        kind, hit = next(((kind, hit) for kind, saying in _SAYINGS if (hit := saying.search(line))), ("", None))
         if hit is None:
             continue
-        why = hit["why"].strip().rstrip(".")
-        kind = next((kind for kind, pattern in _KINDS if pattern.search(why)), "unreachable")
-        proxy = (proxies or {}).get(hit["uri"].partition(":")[0], "")
+        why, archive = hit["why"].strip().rstrip(".:"), archive_of(hit["uri"])
+        kind = kind or next((kind for kind, reason in _REASONS if reason.search(why)), "unreachable")
+        proxy = (proxies or {}).get(archive.partition(":")[0], "")
         if kind == "unreachable" and proxy:
             kind, why = "proxy", f"{why} (apt's proxy is {proxy})"
-        archive = archive_of(hit["uri"])
-        if archive.startswith("cdrom:"):
-            kind = "disc"
-        known = found.get(archive)
-        if known is None or (known.kind in ("unreachable", "answer") and kind not in ("unreachable", "answer")):
+        if archive not in found or (found[archive].kind in _WEAK and kind not in _WEAK):
             found[archive] = Problem(kind, archive, why)
-    return list(found.values())
+    return sorted(found.values(), key=lambda problem: problem.kind == "disc")
 
 
 def archive_of(uri: str) -> str:
@@ -185,6 +187,6 @@ def probe(runner: Runner) -> tuple[list[str], list[Problem]]:
         except LabError:  # out of time
             why = f"no answer in {4 * PROBE_SECONDS} seconds"
             return list(firsts), [Problem("unreachable", archive_of(uri), why) for uri in uris]
-    found = problems(done.stderr, proxies(runner))
+    found = problems(done, proxies(runner))
     # A flat or old archive may have no InRelease: it has answered.
     return list(firsts), [one for one in found if not (one.kind == "answer" and one.why.startswith("404"))]
