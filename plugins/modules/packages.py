@@ -96,6 +96,7 @@ not_offered:
   sample: ["gcc-multilib"]
 """
 
+from ansible_collections.ebpf.lab.plugins.module_utils import _python  # noqa: F401
 from ansible_collections.ebpf.lab.plugins.module_utils._core.converge import run_module
 from ansible_collections.ebpf.lab.plugins.module_utils._core.progress import progress_file
 from ansible_collections.ebpf.lab.plugins.module_utils._tools.apt import DAY

@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from ansible.module_utils import basic
 from ansible.module_utils.common import respawn
 
+from .._python import OLDEST
 from .errors import LabError, LibraryBroken, Missing
 
 
@@ -44,7 +45,6 @@ LIBRARIES: dict[str, Need] = {
     "elftools": Need("elftools.elf.elffile", "pyelftools", "python3-pyelftools"),
 }
 SYSTEM = ("/usr/bin/python3", "/usr/libexec/platform-python", "/usr/bin/python3.[0-9]*", "/usr/local/bin/python3")
-OLDEST = (3, 9)  # the Python that our code needs
 _HANDED = b"ebpf.lab arguments at "
 
 # Runs in another Python, of any version; its first argument is what to import.
