@@ -10,6 +10,7 @@ that are up already (tests/hosts/hosts.py up --name NAME --image d12=debian12 â€
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import importlib.util
 import json
 import os
@@ -70,6 +71,21 @@ class Host:
         """Write a file on the host."""
         argv = self.fleet.ssh(self.name, f"cat > {shlex.quote(path)}")
         subprocess.run(argv, input=content, text=True, check=True)
+
+    @contextlib.contextmanager
+    def without_archives(self) -> t.Iterator[None]:
+        """Every archive that apt knows is at a port where nobody listens, until the block ends."""
+        self.sh(
+            "cd /etc/apt && cp sources.list sources.list.kept && sed -i s,//[^/]*/,//127.0.0.1:9/,g sources.list"
+            " && cp -a /var/lib/apt/lists /var/lib/apt/lists.kept && rm -rf /var/lib/apt/lists/*_*"
+        )
+        try:
+            yield
+        finally:
+            self.sh(
+                "mv /etc/apt/sources.list.kept /etc/apt/sources.list"
+                " && rm -rf /var/lib/apt/lists && mv /var/lib/apt/lists.kept /var/lib/apt/lists"
+            )
 
     def residue(self) -> str:
         """All that a tool may leave behind: its files and ours, by path, type and content."""
@@ -165,10 +181,20 @@ class Play:
         argv = ["ansible-playbook", "-i", str(self.fleet.inventory), "--extra-vars", json.dumps(variables), *options]
         return self.run([*argv, str(playbook)], fails)
 
-    def lab(self, word: str, host: str, **variables: t.Any) -> dict[str, int]:
+    def lab(self, word: str, host: str, *options: str, fails: bool = False, **variables: t.Any) -> dict[str, int]:
         """``./lab WORD`` on one host."""
-        argv = [str(ROOT / "lab"), word, "-i", str(self.fleet.inventory), "--limit", host]
-        return self.run([*argv, "--extra-vars", json.dumps(variables)])[host]
+        argv = [str(ROOT / "lab"), word, "-i", str(self.fleet.inventory), "--limit", host, *options]
+        return self.run([*argv, "--extra-vars", json.dumps(variables)], fails)[host]
+
+    def task(
+        self, host: str, module: str, *flags: str, fails: bool = False, variables: t.Any = None, **options: t.Any
+    ) -> dict[str, int]:
+        """One task on one host; its output is in ``output``."""
+        playbook = self.folder / "task.json"
+        content = [{"hosts": host, "gather_facts": False, "tasks": [{f"ebpf.lab.{module}": options}]}]
+        playbook.write_text(json.dumps(content), encoding="utf-8")
+        argv = ["ansible-playbook", "-i", str(self.fleet.inventory), "--extra-vars", json.dumps(variables or {})]
+        return self.run([*argv, *flags, str(playbook)], fails)[host]
 
     def run(self, argv: list[str], fails: bool = False) -> dict[str, dict[str, int]]:
         """Runs a command line that ends with Ansible's recap."""
@@ -200,6 +226,26 @@ class Play:
 def play(fleet: hosts.Run, tmp_path_factory: pytest.TempPathFactory) -> Play:
     """``play("bpftool", bpftool_source="kernel")``."""
     return Play(fleet, tmp_path_factory.mktemp("plays"))
+
+
+@dataclasses.dataclass(frozen=True)
+class FirstDay:
+    """A bare machine and one with the lab's tools, as they are before anything was done to them."""
+
+    bare: Host
+    tools: Host
+    play: Play
+
+
+@pytest.fixture(scope="session")
+def first_day(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[FirstDay]:
+    """Hosts of their own: what is tried on them is wrong on purpose."""
+    wanted = ["bare=debian12", "tools=debian12-tools"]
+    with hosts.running(wanted, f"first-day-{os.getpid()}") as run:
+        folder = tmp_path_factory.mktemp("first-day")
+        for name in run.hosts:
+            _to_host(run, name)
+        yield FirstDay(Host(run, "bare", folder), Host(run, "tools", folder), Play(run, folder))
 
 
 @pytest.fixture(scope="session")

@@ -58,6 +58,7 @@ def test_every_tool_from_source(on: t.Any, play: t.Any) -> None:
     up_twice_and_down_twice(host, play, prove, **FROM_SOURCE, golang_checksum=checksum)
 
 
+@pytest.mark.case("K7")
 @pytest.mark.parametrize("name", ["u22", "u24"])
 def test_a_wrapper_without_a_binary_is_missing(on: t.Any, play: t.Any, name: str) -> None:
     host = on(name)
@@ -66,4 +67,6 @@ def test_a_wrapper_without_a_binary_is_missing(on: t.Any, play: t.Any, name: str
     def prove() -> None:
         assert host.sh(f"readlink {OURS}").stdout.startswith("/usr/lib/linux-tools/")
 
-    up_twice_and_down_twice(host, play, prove)
+    host.sh("dpkg --purge bc")  # of the lecture's list, and no tool of the lab
+    with host.without_archives():  # and without the Python index: the hosts reach nothing but archives
+        up_twice_and_down_twice(host, play, prove)

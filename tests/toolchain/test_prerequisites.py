@@ -48,4 +48,4 @@ def test_bad_names(on: t.Any) -> None:
     host = on("d12")
     assert "'Clang' is not the name of a package" in host.module("packages", name=["Clang"], fails=True)["msg"]
     failed = host.module("packages", name=["no-such-package-anywhere"], fails=True)
-    assert "Unable to locate package no-such-package-anywhere" in failed["msg"]
+    assert "Unable to locate package no-such-package-anywhere: not in http" in failed["msg"]

@@ -25,7 +25,7 @@ from .._net.management import lifelines as lifelines_of
 from .._net.management import takeovers
 from .._net.observe import observe as observe_network
 from .._net.state import Want
-from .._tools import apt_archive, apt_lock
+from .._tools import apt_archive, apt_lock, bpftool_answer
 
 # Who makes rules or manages links: their processes, by the 15 characters that the kernel keeps of a name.
 MANAGERS = ("dockerd", "libvirtd", "firewalld", "NetworkManager", "systemd-networkd", "kubelet", "bpfman")
@@ -50,9 +50,11 @@ class Machine:
     memory: t.Optional[int] = None  # available
     tools: t.Mapping[str, t.Optional[str]] = field(default_factory=dict)  # versions
     broken: t.Mapping[str, str] = field(default_factory=dict)  # libraries that are there and do not import: why
+    outdated: t.Mapping[str, str] = field(default_factory=dict)  # libraries that are there and too old: why
     apt: bool = True
     apt_lock: str = ""  # who holds one
-    archives: t.Optional[tuple[str, ...]] = None  # of packages; None: nothing is missing, so none was asked
+    fetched: tuple[str, ...] = ()  # the tools that would have to come from an archive of packages
+    archives: t.Optional[tuple[str, ...]] = None  # None: none was asked
     archive_problems: tuple[apt_archive.Problem, ...] = ()
     xdp: tuple[t.Mapping[str, t.Any], ...] = ()
     xdp_error: str = ""
@@ -84,9 +86,10 @@ def look(host: Host, want: Want = Want()) -> Machine:  # noqa: B008 - it is froz
     except (LabError, OSError) as error:
         xdp_error = str(error)
     chains, dropping, rules_error = _rules(host)
-    tools, broken = _tools(host)
+    tools, broken, outdated = _tools(host)
     apt = host.runner.which("apt-get") is not None
-    archives, archive_problems = _archives(host) if apt and None in tools.values() else (None, ())
+    fetched = tuple(tool for tool, version in tools.items() if version is None and not _at_hand(host, tool))
+    archives, archive_problems = _archives(host) if apt and fetched else (None, ())
     return Machine(
         root=os.geteuid() == 0,
         release=platform.release(),
@@ -100,8 +103,10 @@ def look(host: Host, want: Want = Want()) -> Machine:  # noqa: B008 - it is froz
         memory=_available(),
         tools=tools,
         broken=broken,
+        outdated=outdated,
         apt=apt,
         apt_lock=str(apt_lock.holder() or "") if apt else "",
+        fetched=fetched,
         archives=archives,
         archive_problems=archive_problems,
         xdp=tuple(xdp_found),
@@ -117,6 +122,11 @@ def look(host: Host, want: Want = Want()) -> Machine:  # noqa: B008 - it is froz
     )
 
 
+def _at_hand(host: Host, tool: str) -> bool:
+    """Whether a tool that does not answer can be had without an archive: a bpftool of installed linux-tools can."""
+    return tool == "bpftool" and bool(bpftool_answer.versioned(host.runner))
+
+
 def _archives(host: Host) -> tuple[t.Optional[tuple[str, ...]], tuple[apt_archive.Problem, ...]]:
     """The archives that what is missing would be fetched from, and what is wrong with them."""
     try:
@@ -126,16 +136,19 @@ def _archives(host: Host) -> tuple[t.Optional[tuple[str, ...]], tuple[apt_archiv
     return tuple(known), tuple(problems)
 
 
-def _tools(host: Host) -> tuple[dict[str, t.Optional[str]], dict[str, str]]:
-    """The tools' versions, and why libraries that are there cannot be imported."""
+def _tools(host: Host) -> tuple[dict[str, t.Optional[str]], dict[str, str], dict[str, str]]:
+    """The tools' versions, why libraries that are there cannot be imported, and why some will not do."""
     found: dict[str, t.Optional[str]] = inventory.tools(host.runner)
     for tool in ("ping", "iptables", "tc"):
         found[tool] = "installed" if host.runner.which(tool) else None
-    libraries = interpreter.as_used(tuple(interpreter.LIBRARIES))
-    broken = {
-        interpreter.LIBRARIES[one.name].distribution: f"{one.python}: {one.why}" for one in libraries if one.broken
-    }
-    return found, broken
+    broken, outdated = {}, {}
+    for library in interpreter.as_used(tuple(interpreter.LIBRARIES)):
+        name = interpreter.LIBRARIES[library.name].distribution
+        if library.broken:
+            broken[name] = f"{library.python}: {library.why}"
+        elif library.version and not library.works:
+            outdated[name] = library.why
+    return found, broken, outdated
 
 
 def _rules(host: Host) -> tuple[tuple[str, ...], tuple[str, ...], str]:

@@ -223,6 +223,7 @@ def _tools(machine: Machine) -> t.Iterator[Finding]:
             )
             continue
         what = f"{tool} is not installed" + (", or has no program for this kernel." if tool == "bpftool" else ".")
+        what = f"{tool}: {machine.outdated[tool]}." if tool in machine.outdated else what
         if machine.apt:
             yield Finding("tools", "warning", what, f"It {purpose}.", INSTALL)
         else:
@@ -241,8 +242,7 @@ def _archives(machine: Machine) -> t.Iterator[Finding]:
         )
     if machine.archives is None:
         return
-    missing = [tool for tool in PURPOSES if machine.tools.get(tool) is None]
-    why = f"What is missing would be fetched from there: {', '.join(missing)}."
+    why = f"What is missing would be fetched from there: {', '.join(machine.fetched)}."
     wrong = {problem.archive for problem in machine.archive_problems}
     good = [archive for archive in machine.archives if archive not in wrong]
     if machine.archive_problems:
