@@ -15,6 +15,8 @@ description:
   - Looks at what a lab needs, and at what could get in its way, and says for each finding why it matters and what cures
     it. The kernel and its BPF features, lockdown, tracefs, bpffs, disk, memory, tools, XDP programs of others, chains
     of Docker, libvirt and the like, and network managers that would touch the lab's links.
+  - When a tool is missing, the archives that it would be fetched from are asked whether they can be reached, by apt's
+    own means, so with its proxies.
   - Changes nothing. It mounts nothing, loads no kernel module and makes no table while it looks.
   - An action plugin of the same name shows the findings in the terminal and fails when there is a problem.
 attributes:
