@@ -21,6 +21,7 @@ from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.ebpf.lab.plugins.module_utils._core.errors import OldPython, library_cure
+from ansible_collections.ebpf.lab.plugins.module_utils._python import OLDEST
 
 from .messages import is_message, trace, words
 from .plain import plain, shown, tidy, visible
@@ -245,7 +246,7 @@ def _raised(where: str, said: str) -> str:
 def _cure(action: ActionBase, where: str) -> str:
     """What to do about an exception that came before the module could say so itself."""
     version = re.search(r"/python(\d{1,3})\.(\d{1,3})/", where)
-    if version and (int(version[1]), int(version[2])) < OldPython.OLDEST:
+    if version and (int(version[1]), int(version[2])) < OLDEST:
         return str(OldPython((int(version[1]), int(version[2]))))
     if re.search(r"^(ModuleNotFoundError|ImportError):", where, re.MULTILINE):
         return library_cure(str(action._used_interpreter or "").removeprefix("#!") or "this machine's Python")

@@ -250,12 +250,3 @@ def test_every_exception_of_a_module_is_a_sentence(error: Exception, said: str, 
     assert module.result.get("errno") == errno
     known = type(error) is LabError
     assert ("exception" not in module.result) if known else ("in test_every" in module.result["exception"])
-
-
-@pytest.mark.case("R10")
-def test_a_python_that_is_too_old_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    module = Module()
-    monkeypatch.setattr(gate.OldPython, "OLDEST", (4, 1))
-    with pytest.raises(SystemExit), gate._exits(t.cast(t.Any, module)):
-        raise AssertionError("not reached")
-    assert "needs 4.1 or later there. Set ansible_python_interpreter" in module.result["msg"]

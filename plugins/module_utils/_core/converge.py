@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import signal
-import sys
 import traceback
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
 from . import interpreter
-from .errors import LabError, Missing, NotConverged, OldPython, Unforeseen, as_failure
+from .errors import LabError, Missing, NotConverged, Unforeseen, as_failure
 from .host import Host
 from .journal import locked
 from .plan import Applied, Plan, apply_steps, undo_steps
@@ -172,8 +171,6 @@ def run_info_module(
 def _exits(module: AnsibleModule) -> t.Iterator[None]:
     """Turn a failure into the module's: one sentence, the details as values, the trace of what was unforeseen."""
     try:
-        if sys.version_info[:2] < OldPython.OLDEST:
-            raise OldPython(sys.version_info[:2])
         yield
     except Exception as error:
         failure = as_failure(error)

@@ -11,6 +11,8 @@ import sys
 import typing as t
 from dataclasses import dataclass
 
+from .._python import OLDEST
+
 
 class LabError(Exception):
     """A failure whose text is written for the reader.
@@ -114,10 +116,8 @@ class NotConverged(LabError):
 class OldPython(LabError):
     """The Python that runs a module is older than what the modules are written for."""
 
-    OLDEST = (3, 9)
-
     def __init__(self, version: tuple[int, int]) -> None:
-        found, oldest = (".".join(map(str, number)) for number in (version, self.OLDEST))
+        found, oldest = (".".join(map(str, number)) for number in (version, OLDEST))
         super().__init__(
             f"This machine's Python is {found}, and ebpf.lab needs {oldest} or later there.",
             "Set ansible_python_interpreter to one that is.",
