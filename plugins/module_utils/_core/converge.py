@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import traceback
 import typing as t
@@ -129,8 +130,7 @@ def run_module(
     ``owner`` names the lab in the journal, ``progress`` gives the function that is told each step as it begins. With
     the option ``report_missing`` a module returns what is missing; else it is an error.
     """
-    interpreter.take_over()
-    module = AnsibleModule(argument_spec=dict(argument_spec), supports_check_mode=True, **spec)
+    module = _module(argument_spec, spec)
     with _exits(module):
         resource = desired(module.params)
         try:
@@ -155,8 +155,7 @@ def run_info_module(
     **spec: t.Any,
 ) -> None:
     """The ``main`` of a module that only reads: ``gather`` returns its result; a key ``failed`` makes it fail."""
-    interpreter.take_over()
-    module = AnsibleModule(argument_spec=dict(argument_spec), supports_check_mode=True, **spec)
+    module = _module(argument_spec, spec)
     with _exits(module):
         try:
             with Host() as host:
@@ -165,6 +164,14 @@ def run_info_module(
             interpreter.go_on_elsewhere(error)
             raise
         module.exit_json(changed=False, **valid(result))
+
+
+def _module(argument_spec: t.Mapping[str, t.Any], spec: t.Mapping[str, t.Any]) -> AnsibleModule:
+    """The module of this process. Whatever root's umask is, what is made from here on, by the tools that are called
+    too, can be read by all and written by its owner; what nobody else may read says so by a mode of its own."""
+    os.umask(0o022)
+    interpreter.take_over()
+    return AnsibleModule(argument_spec=dict(argument_spec), supports_check_mode=True, **spec)
 
 
 @contextlib.contextmanager
