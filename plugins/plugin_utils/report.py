@@ -16,13 +16,13 @@ import hashlib
 import io
 import json
 import os
-import tempfile
 import typing as t
 from xml.etree import ElementTree
 
 import jinja2
 import markupsafe
 
+from .files import make_folder, write_file
 from .results import NOT_STARTED, file_name
 
 PARTS = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))), "files", "report")
@@ -33,7 +33,7 @@ FORMULA = tuple("=+-@\t\r\n|%＝＋－＠")  # noqa: RUF001
 
 def write(folder: str, summary: dict[str, t.Any]) -> dict[str, str]:
     """Write the four files into ``folder``, named after the lab; returns their paths by kind. Raises OSError."""
-    os.makedirs(folder, exist_ok=True)
+    make_folder(folder)
     texts = {
         "html": to_html(summary),
         "json": to_json(summary),
@@ -44,14 +44,7 @@ def write(folder: str, summary: dict[str, t.Any]) -> dict[str, str]:
     for kind, text in texts.items():
         ending = "junit.xml" if kind == "junit" else kind
         paths[kind] = os.path.join(folder, f"{file_name(summary['lab'])}.{ending}")
-        handle, temporary = tempfile.mkstemp(dir=folder, prefix=".new-")
-        try:
-            with open(handle, "w", encoding="utf-8", newline="") as file:
-                file.write(text)
-            os.replace(temporary, paths[kind])
-        except BaseException:
-            os.unlink(temporary)
-            raise
+        write_file(paths[kind], text)
     return paths
 
 

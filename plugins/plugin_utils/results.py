@@ -27,11 +27,11 @@ import datetime
 import hashlib
 import json
 import os
-import tempfile
 import typing as t
 import urllib.parse
 from dataclasses import dataclass, field
 
+from .files import make_folder, write_file
 from .plain import plain, shown, visible
 
 FORMAT = 2
@@ -254,7 +254,7 @@ def save(folder: str, result: Result) -> str:
     """
     result = clean(result)
     here = os.path.join(folder, file_name(result["lab"]), file_name(result["host"]))
-    os.makedirs(here, mode=0o700, exist_ok=True)
+    make_folder(here, 0o700)
     path = os.path.join(here, f"{MACHINE}.json")
     _write(path, {**result, "checks": []})
     if result["status"] in WITH_CHECKS:
@@ -268,15 +268,7 @@ def save(folder: str, result: Result) -> str:
 
 def _write(path: str, result: Result) -> None:
     """Whole or not at all: a report may be made while verify runs."""
-    handle, temporary = tempfile.mkstemp(dir=os.path.dirname(path), prefix=".new-")
-    try:
-        with open(handle, "w", encoding="utf-8") as file:
-            json.dump(result, file, indent=1, ensure_ascii=True, allow_nan=False)
-            file.write("\n")
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    write_file(path, json.dumps(result, indent=1, ensure_ascii=True, allow_nan=False) + "\n")
 
 
 def _record(here: str, result: Result) -> None:
