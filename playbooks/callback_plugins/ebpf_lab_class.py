@@ -58,9 +58,9 @@ class CallbackModule(CallbackBase):
         if not self._ours or stats.processed:
             return
         if self._unmatched:
-            where = f"of {', '.join(_inventories())}" if _inventories() else "is given by -i; none"
+            where = ", ".join(_inventories()) or "the inventory, since no -i names one,"
             limit = f" within --limit {context.CLIARGS['subset']}" if context.CLIARGS["subset"] else ""
-            _refuse(f"No machine {where} matches {self._unmatched}{limit}, so nothing was done.")
+            _refuse(f"No machine in {where} matches {self._unmatched}{limit}, so nothing was done.")
         _refuse(f"No task is chosen by {_chosen()}, so nothing was done.")
 
     def _end_when_cut(self, *_args: t.Any, **_more: t.Any) -> None:

@@ -40,7 +40,10 @@ class ActionModule(ActionBase):
             }
         )
         kept, dest = kept_folder(options["folder"]), report_folder(options["dest"])
-        known = labs(kept)
+        try:
+            known = labs(kept)
+        except OSError as error:
+            return {**result, "failed": True, "msg": f"The results in {kept} cannot be read: {error}."}
         lab = options["lab"] or (known[0] if known else "")
         if lab not in known:
             named = f"of the lab {lab!r} " if lab else ""
