@@ -48,7 +48,8 @@ class Host:
         self.fleet = fleet
         self.name = name
         python = folder / f"python-{name}"
-        remote = ["env", f"PYTHONPATH={ON_HOST}", "PYTHONDONTWRITEBYTECODE=1", "python3"]
+        remote = ["sh", "-c", 'umask 077; exec "$@"', "sh"]  # as careful people set it for root
+        remote += ["env", f"PYTHONPATH={ON_HOST}", "PYTHONDONTWRITEBYTECODE=1", "python3"]
         argv = fleet.ssh(name)
         python.write_text(
             f"#!{sys.executable}\nimport os, shlex, sys\n"

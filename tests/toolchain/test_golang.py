@@ -45,6 +45,7 @@ def test_four_runs_and_a_program_that_runs(host: t.Any) -> None:
     said = host.sh("HOME=/root sh -lc 'command -v go && GOTOOLCHAIN=local go run /tmp/hello.go'").stdout
     assert said == "/usr/local/go/bin/go\nmade by 42\n"
     assert host.sh(f"stat -c '%U %a' /usr/local/go{NEW} /usr/local/go{NEW}/bin/go").stdout == "root 755\nroot 755\n"
+    assert host.sh(f"find /usr/local/go{NEW} /etc/profile.d -not -perm -a+r").stdout == ""
 
 
 def test_upgrade_downgrade_and_absent(host: t.Any) -> None:
