@@ -254,6 +254,7 @@ def save(folder: str, result: Result) -> str:
     """
     result = clean(result)
     here = os.path.join(folder, file_name(result["lab"]), file_name(result["host"]))
+    make_folder(os.path.dirname(folder))
     make_folder(here, 0o700)
     path = os.path.join(here, f"{MACHINE}.json")
     _write(path, {**result, "checks": []})
