@@ -31,7 +31,7 @@ import typing as t
 import urllib.parse
 from dataclasses import dataclass, field
 
-from .files import make_folder, write_file
+from .files import give, make_folder, write_file
 from .plain import plain, shown, visible
 
 FORMAT = 2
@@ -287,6 +287,7 @@ def _record(here: str, result: Result) -> None:
             lines.insert(0, "")
         file.write("".join(f"{line}\n" for line in lines).encode())
         os.fsync(file.fileno())
+    give(path)
 
 
 def _read_record(here: str, wrong: list[str]) -> list[Result]:
