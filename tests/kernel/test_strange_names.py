@@ -53,9 +53,8 @@ def test_modules_go_on(run_module: RunModule, strange: dict[str, str]) -> None:
     found = run_module("bpf_info")
     assert r"caf\xe9" in {one["interface"] for one in found["attachments"]}
     assert r"/sys/fs/bpf/strange/caf\xe9" in {one["path"] for one in found["pins"]}
-    forward = run_module("ip_forward", ipv4=True, ipv6=True)
+    forward = run_module("ip_forward", ipv4=True, ipv6=True, check=True)
     assert r"net.ipv6.conf.caf\xe9.forwarding" in forward["diff"]["after"]["sysctl"]
-    assert run_module("ip_forward", state="restored")["changed"]
     inside = {"namespaces": [{"name": "in"}], "veths": [{"name": "é1", "peer": {"name": "é2", "netns": "in"}}]}
     assert run_module("topology", **inside)["changed"]
     assert run_module("topology", state="absent", **inside)["changed"]

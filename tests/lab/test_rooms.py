@@ -36,6 +36,7 @@ class Module:
         lab = Lab("lecture2")
         self._run = run
         self._params = {"lab": "lecture2", "content": lab.content, "file": "lecture2.yml", "sources": lab.sources}
+        self._params |= {"stage": "environment", "traffic": False}  # what compiles nothing is enough here
 
     def __call__(self, **options: t.Any) -> Result:
         return self._run("lab", **{**self._params, **options})
@@ -152,7 +153,13 @@ def _answers() -> bool:
 def test_a_room_whose_network_holds_the_labs(module: Module, uplink: None) -> None:
     sh("ip", "addr", "add", "192.168.7.57/16", "dev", "eth0")
     sh("ip", "route", "add", "default", "via", "192.168.0.1", "dev", "eth0")
-    assert "192.168.0.0/16" in module(fails=True, check=True)["msg"]
+    # Nor are tools installed first for what is refused in any case.
+    ping = shutil.which("ping") or ""
+    sh("mount", "--bind", "/etc/hostname", ping)
+    try:
+        assert "192.168.0.0/16" in module(fails=True, traffic=True)["msg"]
+    finally:
+        sh("umount", ping)
     assert "192.168.0.0/16" in problems(module.preflight())
 
 
@@ -161,14 +168,14 @@ def test_other_rooms_are_no_trouble(module: Module, uplink: None, monkeypatch: p
     sh("ip", "addr", "add", "192.168.101.57/24", "dev", "eth0")
     sh("ip", "route", "add", "default", "via", "192.168.101.1", "dev", "eth0")
     monkeypatch.setenv("SSH_CONNECTION", "192.168.101.9 50000 192.168.101.57 22")
-    assert module(traffic=False)["changed"]
+    assert module()["changed"]
     assert not problems(module.preflight())
-    assert not module(traffic=False)["changed"]
+    assert not module()["changed"]
     # A session from the lab's own namespace, and one that is long over, are nobody's lifeline.
     for session in ("192.168.100.2 50000 192.168.100.1 22", SESSION):
         monkeypatch.setenv("SSH_CONNECTION", session)
         sh("ip", "addr", "flush", "dev", "veth1")
-        assert module(traffic=False)["changed"]
+        assert module()["changed"]
 
 
 @pytest.mark.case("R1")
@@ -271,7 +278,6 @@ def strange_links() -> t.Iterator[None]:
         sh("ip", "link", "set", os.fsdecode(name), "up")
     sh("ip", "link", "property", "add", "dev", os.fsdecode(STRANGE[1]), "altname", "über-uns")
     sh("ip", "route", "add", "default", "via", "10.77.0.2", "dev", os.fsdecode(STRANGE[0]))
-    os.mkdir("/run/netns") if not os.path.isdir("/run/netns") else None
     sh("ip", "netns", "add", "caf\udce9")
     yield
     sh("ip", "netns", "del", "caf\udce9")
@@ -284,11 +290,10 @@ def test_interfaces_with_strange_names(module: Module, strange_links: None) -> N
     preflight = module.preflight()
     assert not problems(preflight)
     assert any(r"caf\xe9 carries the default route" in one["what"] for one in preflight["findings"])
+    assert module(traffic=True)["changed"]
     assert module(stage="hello")["changed"]
-    assert module(stage="filter", diff=True, traffic=False)["changed"]
-    assert not module(stage="filter", traffic=False)["changed"]
-    assert module(state="verified", stage="filter", traffic=False)["facts"]
+    assert module(state="verified", stage="hello")["facts"]
     sh("ip", "addr", "flush", "dev", "veth1")
-    assert module(exclusive=True, traffic=False)["changed"]
+    assert module(stage="", exclusive=True)["changed"]
     assert module(state="absent")["changed"]
     assert sh("sysctl", "-n", "net.ipv4.ip_forward").stdout.strip() == "0"

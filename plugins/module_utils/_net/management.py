@@ -240,7 +240,7 @@ def _claims(interface: Interface, now: Now) -> t.Iterator[_Claim]:
             yield _Claim(what, interface.name, network, CONNECTED[own.version], address=own.ip)
     for route in sorted(interface.routes):
         network = ipaddress.ip_network(route.to)
-        if not any(satisfies(other, route) for other in there.routes) and not _within(network, ON_LINK):
+        if not any(satisfies(other, route) for other in there.routes | there.implied) and not _within(network, ON_LINK):
             what = f"routes: the route {route} of {interface.name}"
             yield _Claim(what, interface.name, network, route.metric or UNSAID[network.version], route.via)
 

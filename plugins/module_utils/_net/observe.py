@@ -105,7 +105,7 @@ def _adds(wanted: Interface, seen: t.Mapping[Ref, Interface], own: t.Collection[
         there is None
         or not there.up
         or not wanted.addresses <= there.addresses
-        or not all(any(satisfies(route, one) for route in there.routes) for one in wanted.routes)
+        or not all(any(satisfies(route, one) for route in there.routes | there.implied) for one in wanted.routes)
     )
 
 
