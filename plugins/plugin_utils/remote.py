@@ -14,6 +14,7 @@ import functools
 import gc
 import os
 import re
+import textwrap
 import traceback
 import typing as t
 
@@ -33,6 +34,8 @@ except ImportError:  # no ansible-core's promise; without it a module's warnings
 
 MODULES = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "modules")
 LINE = 1000  # characters of a warning
+MANY = 20  # warnings of a module
+TRACE = 50_000  # characters of a trace, its end
 UNKNOWN = "Unknown error."  # Ansible's own word for a failure without one
 TAIL = 2000  # characters of what a machine said instead of an answer
 
@@ -151,9 +154,11 @@ def _taken(
     action: ActionBase, done: dict[str, t.Any], allowed: t.AbstractSet[str], raw: t.Sequence[str]
 ) -> dict[str, t.Any]:
     """What does no harm of an answer."""
-    given = done.get("warnings")
-    for warning in given if isinstance(given, list) else ():
+    warnings, deprecations = (_list(done.get(key)) for key in ("warnings", "deprecations"))
+    for warning in warnings[:MANY]:
         _warn(warning)
+    if len(warnings) > MANY:
+        display.warning(f"The module had {len(warnings) - MANY} more warnings, which are not shown.")
     taken = {key: value for key, value in done.items() if key in allowed}
     for key in {"module_stdout", "module_stderr"} & set(taken):
         taken[key] = str(taken[key])[-TAIL:]
@@ -166,9 +171,8 @@ def _taken(
         result[key] = result[key] if isinstance(result[key], str) else shown(result[key])
     if "diff" in result:
         result["diff"] = _diff(result["diff"])
-    deprecations = [_deprecation(entry) for entry in _list(done.get("deprecations"))]
     if deprecations:
-        result["deprecations"] = deprecations
+        result["deprecations"] = [_deprecation(entry) for entry in deprecations[:MANY]]
     if result.get("failed") or result.get("rc"):
         _explain(action, result, done.get("msg"), done.get("exception"))
     interpreter = action._discovered_interpreter
@@ -184,8 +188,9 @@ def _list(value: t.Any) -> list[t.Any]:
 
 def _diff(value: t.Any) -> dict[str, t.Any]:
     """A difference as Ansible can show it: texts or mappings, before and after."""
-    found = value if isinstance(value, dict) else {"before": "", "after": value}
-    return {key: found[key] if isinstance(found[key], (str, dict)) else shown(found[key]) for key in found}
+    found = value if isinstance(value, dict) else {"after": value}
+    sides = {key: found.get(key, "") for key in ("before", "after")}  # headers are printed as they are
+    return {key: side if isinstance(side, (str, dict)) else shown(side) for key, side in sides.items()}
 
 
 def _deprecation(entry: t.Any) -> dict[str, t.Any]:
@@ -207,8 +212,11 @@ def _deprecation(entry: t.Any) -> dict[str, t.Any]:
 
 
 def _explain(action: ActionBase, result: dict[str, t.Any], msg: t.Any, problem: t.Any) -> None:
-    """Give a failure its sentence; its trace goes to where Ansible looks for it, and to the reader with -vvv."""
-    where = trace(problem) if is_message(problem) else problem if isinstance(problem, str) else ""
+    """Give a failure its sentence; its trace goes to where Ansible looks for it, and to the reader with -vvv.
+
+    No line of them begins where Ansible's own begin, so that none can be taken for what Ansible says of another host.
+    """
+    where = (trace(problem) if is_message(problem) else problem if isinstance(problem, str) else "")[-TRACE:]
     sentence = msg if isinstance(msg, str) else "" if msg is None else shown(plain(msg))
     if not sentence.strip():
         said = words(problem) if is_message(problem) else ""
@@ -218,12 +226,13 @@ def _explain(action: ActionBase, result: dict[str, t.Any], msg: t.Any, problem: 
         output = [str(result.get(key, "")).strip() for key in ("module_stderr", "module_stdout")]
         last = next((text.splitlines()[-1][-TAIL // 4 :] for text in output if text), "nothing")
         sentence = f"{_ended(sentence)} The machine said: {last}"
-    result["msg"] = visible(sentence.strip(), TAIL, keep="\n\t")
+    result["msg"] = visible(sentence.strip(), TAIL)
     if not where.strip():
         return
-    result["exception"] = tidy(where)
+    result["exception"] = textwrap.indent(tidy(where), "  ")
     if not action._task.no_log:
-        display.vvv(result["exception"], host=visible(str(action._play_context.remote_addr or ""), 100))
+        address = visible(str(action._play_context.remote_addr or ""), 100)
+        display.vvv(f"what was raised there:\n{result['exception']}", host=address)
 
 
 def _ended(sentence: str) -> str:
