@@ -223,9 +223,10 @@ def _explain(action: ActionBase, result: dict[str, t.Any], msg: t.Any, problem: 
         raised = _raised(where, "" if said == UNKNOWN else said)
         sentence = f"{_ended(raised)} {_cure(action, where)}" if raised else "It failed and did not say why."
     if "module_stdout" in result or "module_stderr" in result:
-        output = [str(result.get(key, "")).strip() for key in ("module_stderr", "module_stdout")]
-        last = next((text.splitlines()[-1][-TAIL // 4 :] for text in output if text), "nothing")
-        sentence = f"{_ended(sentence)} The machine said: {last}"
+        said = str(result.get("module_stderr") or "").strip() or str(result.get("module_stdout") or "").strip()
+        sentence = f"{_ended(sentence)} The machine said: {_gist(said)}"
+        if result.get("rc") in (126, 127):  # a shell's word for a program that it did not find, or that does not run
+            sentence = f"{_ended(sentence)} Set ansible_python_interpreter to a Python that runs there."
     result["msg"] = visible(sentence.strip(), TAIL)
     if not where.strip():
         return
@@ -238,6 +239,13 @@ def _explain(action: ActionBase, result: dict[str, t.Any], msg: t.Any, problem: 
 def _ended(sentence: str) -> str:
     sentence = sentence.strip()
     return sentence if sentence.endswith((".", "!", "?")) else f"{sentence}."
+
+
+def _gist(said: str) -> str:
+    """The lines of an output that say most: Python names the exception in its last, most others begin with it."""
+    lines = [line.strip()[-TAIL // 4 :] for line in said.splitlines() if line.strip()] or ["nothing"]
+    first = [] if len(lines) == 1 or "Traceback (most recent call last):" in lines else [lines[0]]
+    return " … ".join([*first, lines[-1]])
 
 
 def _raised(where: str, said: str) -> str:

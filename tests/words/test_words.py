@@ -300,6 +300,7 @@ def broken(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[subprocess.Co
         (folder / "__init__.py").write_text(f"raise {kind}('it is not what it was')\n", encoding="utf-8")
         room.add(host, f"export PYTHONPATH={folder.parent}; {ALONE.format(mode='rw', python=sys.executable)}")
     room.add("missing", 'echo "sh: 1: $0: not found" >&2; exit 127')
+    room.add("shim", "echo 'pyenv: python3.13: command not found\n\nNote: See pyenv help global' >&2; exit 127")
     room.add("fails", "cat >/dev/null; echo 'Fatal Python error: init_fs_encoding: no encodings' >&2; exit 1")
     veth = {"name": "ebpfwords0", "peer": {"name": "ebpfwords1"}}
     yield room.play([{"name": "veth", "ebpf.lab.veth": {**veth, "state": "present"}}], "-vvv")
@@ -313,6 +314,7 @@ def broken(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[subprocess.Co
         ("library", "ImportError: it is not what it was.", "ebpf.lab.prerequisites"),
         ("defect", "RecursionError: it is not what it was.", "This is a defect of ebpf.lab"),
         ("missing", "was not found", "ot found"),
+        ("shim", "said: pyenv: python3.13: command not found … Note: See", "Set ansible_python_interpreter to"),
         ("fails", "The machine said: Fatal Python error: init_fs_encoding: no encodings", "ailed"),
     ],
 )
