@@ -92,6 +92,8 @@ options:
     description: Where the private build directory is made. It needs about 50 MB, or 400 MB for a kernel's tarball.
     type: path
     default: /var/cache/ebpf.lab
+extends_documentation_fragment:
+  - ebpf.lab.telling
 attributes:
   check_mode:
     support: full
@@ -191,6 +193,7 @@ log:
 
 from ansible_collections.ebpf.lab.plugins.module_utils import _python  # noqa: F401
 from ansible_collections.ebpf.lab.plugins.module_utils._core.converge import run_module
+from ansible_collections.ebpf.lab.plugins.module_utils._core.progress import TELLING, progress_file
 from ansible_collections.ebpf.lab.plugins.module_utils._tools.bpftool import Bpftool
 from ansible_collections.ebpf.lab.plugins.module_utils._tools.workshop import ROOT
 
@@ -215,8 +218,10 @@ def main() -> None:
             "link_versioned": {"type": "bool", "default": True},
             "jobs": {"type": "int"},
             "build_dir": {"type": "path", "default": ROOT},
+            **TELLING,
         },
         Bpftool.from_params,
+        progress=progress_file,
     )
 
 

@@ -57,6 +57,8 @@ options:
         directory is never replaced.
     type: bool
     default: false
+extends_documentation_fragment:
+  - ebpf.lab.telling
 attributes:
   check_mode:
     support: full
@@ -118,6 +120,7 @@ default:
 
 from ansible_collections.ebpf.lab.plugins.module_utils import _python  # noqa: F401
 from ansible_collections.ebpf.lab.plugins.module_utils._core.converge import run_module
+from ansible_collections.ebpf.lab.plugins.module_utils._core.progress import TELLING, progress_file
 from ansible_collections.ebpf.lab.plugins.module_utils._tools.golang import URL, Golang
 
 
@@ -133,8 +136,10 @@ def main() -> None:
             "default": {"type": "bool", "default": True},
             "profile": {"type": "bool", "default": True},
             "overwrite": {"type": "bool", "default": False},
+            **TELLING,
         },
         Golang.from_params,
+        progress=progress_file,
     )
 
 

@@ -65,6 +65,8 @@ options:
     description: Where the private build directory is made. It needs about 40 MB.
     type: path
     default: /var/cache/ebpf.lab
+extends_documentation_fragment:
+  - ebpf.lab.telling
 attributes:
   check_mode:
     support: full
@@ -145,6 +147,7 @@ log:
 
 from ansible_collections.ebpf.lab.plugins.module_utils import _python  # noqa: F401
 from ansible_collections.ebpf.lab.plugins.module_utils._core.converge import run_module
+from ansible_collections.ebpf.lab.plugins.module_utils._core.progress import TELLING, progress_file
 from ansible_collections.ebpf.lab.plugins.module_utils._tools.iproute2 import Iproute2
 from ansible_collections.ebpf.lab.plugins.module_utils._tools.workshop import ROOT
 
@@ -163,8 +166,10 @@ def main() -> None:
             "overwrite": {"type": "bool", "default": False},
             "jobs": {"type": "int"},
             "build_dir": {"type": "path", "default": ROOT},
+            **TELLING,
         },
         Iproute2.from_params,
+        progress=progress_file,
     )
 
 

@@ -45,14 +45,8 @@ options:
         does after boot. That of the archive's index counts, too. Who holds it is shown at once.
     type: int
     default: 300
-  quiet:
-    description: Whether the lines are left out that say what is installed and how far it is.
-    type: bool
-    default: false
-  progress:
-    description: Names the file on the host for progress lines. Set by the action plugin.
-    type: str
-    default: ""
+extends_documentation_fragment:
+  - ebpf.lab.telling
 attributes:
   check_mode:
     support: full
@@ -98,7 +92,7 @@ not_offered:
 
 from ansible_collections.ebpf.lab.plugins.module_utils import _python  # noqa: F401
 from ansible_collections.ebpf.lab.plugins.module_utils._core.converge import run_module
-from ansible_collections.ebpf.lab.plugins.module_utils._core.progress import progress_file
+from ansible_collections.ebpf.lab.plugins.module_utils._core.progress import TELLING, progress_file
 from ansible_collections.ebpf.lab.plugins.module_utils._tools.apt import DAY
 from ansible_collections.ebpf.lab.plugins.module_utils._tools.apt_lock import TIMEOUT
 from ansible_collections.ebpf.lab.plugins.module_utils._tools.packages import Packages
@@ -112,8 +106,7 @@ def main() -> None:
             "cache_valid_time": {"type": "int", "default": int(DAY)},
             "recommends": {"type": "bool", "default": False},
             "lock_timeout": {"type": "int", "default": TIMEOUT},
-            "quiet": {"type": "bool", "default": False},
-            "progress": {"type": "str", "default": ""},
+            **TELLING,
         },
         Packages.from_params,
         progress=progress_file,

@@ -14,6 +14,12 @@ from .converge import Progress
 from .errors import BadInput
 from .text import shown
 
+# The options of a module whose action plugin shows its progress.
+TELLING: dict[str, t.Any] = {
+    "quiet": {"type": "bool", "default": False},
+    "progress": {"type": "str", "default": ""},
+}
+
 
 @contextlib.contextmanager
 def progress_file(params: t.Mapping[str, t.Any]) -> t.Iterator[Progress]:
