@@ -59,7 +59,7 @@ def own_rules() -> None:
     write("ipv4/ip_forward", "0")
     write("ipv4/conf/user0/forwarding", "1")
     write("ipv4/conf/all/accept_redirects", "0")
-    while any(line.startswith("/sys/fs/bpf bpf ") for line in snapshot.mounts()):
+    while snapshot.filesystem("/sys/fs/bpf") == "bpf_fs":
         snapshot.run("umount", "/sys/fs/bpf")
 
 

@@ -181,12 +181,17 @@ def mounts() -> list[str]:
     return found
 
 
+def filesystem(path: str) -> str:
+    """What a path leads to, in stat's words; the list of mounts also has those that another one hides."""
+    return run("stat", "--file-system", "--format=%T", path, check=False).strip()
+
+
 def bpffs() -> dict[str, str]:
     """Every file below each bpffs mount: folders as they are, pins with the type, name and tag of what they hold."""
     found = {}
     for line in mounts():
         point, kind = line.split()[:2]
-        if kind != "bpf":
+        if kind != "bpf" or filesystem(point) != "bpf_fs":
             continue
         for folder, folders, files in os.walk(point):
             found.update({os.path.join(folder, name): "folder" for name in folders})

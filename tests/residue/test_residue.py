@@ -20,23 +20,56 @@ HERE = pathlib.Path(__file__).resolve().parent
 ISOLATE = HERE.parent / "isolate"
 
 
-def isolated(*argv: str, collections: str = "") -> subprocess.CompletedProcess[str]:
-    """Run a command on a new isolated machine."""
+# What a machine may have mounted, and run, before tests/isolate makes its copy of it.
+MACHINES = {
+    "bpffs and tracefs twice, and both hidden": [
+        "sh",
+        "-c",
+        """set -e
+        for twice in 1 2; do mount -t bpf b /sys/fs/bpf; done
+        for twice in 1 2; do mount -t tmpfs t /sys/kernel/tracing; mount -t tracefs t /sys/kernel/tracing; done
+        mount -t tmpfs t /sys/fs
+        mount -t tmpfs t /sys/kernel/tracing
+        exec "$@" """,
+        "sh",
+    ],
+    "a lab that is up": [str(ISOLATE), "sh", "-c", 'cd "$0" && ./lab up >&2 && exec "$@"', str(HERE.parents[1])],
+}
+
+
+def isolated(*argv: str, collections: str = "", machine: str = "") -> subprocess.CompletedProcess[str]:
+    """Run a command on a new isolated copy of this machine, or of one of MACHINES."""
     path = f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}"
     env = {**os.environ, "PATH": path, "PYTHONDONTWRITEBYTECODE": "1", "ANSIBLE_LOCALHOST_WARNING": "0"}
     if collections:
         env["ANSIBLE_COLLECTIONS_PATH"] = collections
-    return subprocess.run([str(ISOLATE), *argv], capture_output=True, text=True, check=False, env=env)
+    outside = ["unshare", "--mount", *MACHINES[machine]] if machine else []
+    return subprocess.run([*outside, str(ISOLATE), *argv], capture_output=True, text=True, check=False, env=env)
+
+
+@pytest.fixture(scope="module")
+def collections(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A path with this checkout in place as ansible_collections/ebpf/lab."""
+    path = tmp_path_factory.mktemp("collections")
+    (path / "ansible_collections/ebpf").mkdir(parents=True)
+    (path / "ansible_collections/ebpf/lab").symlink_to(HERE.parents[1])
+    return str(path)
 
 
 @pytest.mark.parametrize("machine", ["own_rules", "own_objects"])
 @pytest.mark.parametrize("what", ["host_network", "./lab"])
-def test_nothing_is_left_over(machine: str, what: str, tmp_path: pathlib.Path) -> None:
+def test_nothing_is_left_over(machine: str, what: str, collections: str) -> None:
     assert shutil.which("bpftool", path="/usr/sbin:/usr/bin"), "bpftool is missing: install the package bpftool"
-    place = tmp_path / "ansible_collections/ebpf"
-    place.mkdir(parents=True)
-    (place / "lab").symlink_to(HERE.parents[1])
-    done = isolated(sys.executable, str(HERE / "machine.py"), machine, what, collections=str(tmp_path))
+    done = isolated(sys.executable, str(HERE / "machine.py"), machine, what, collections=collections)
+    assert done.returncode == 0 and "nothing left over" in done.stdout, f"{done.stdout}\n{done.stderr}"
+
+
+@pytest.mark.case("C14")
+@pytest.mark.parametrize("machine", MACHINES)
+def test_the_test_works_on_any_machine(machine: str, collections: str) -> None:
+    """What the machine has mounted and runs is no matter of the test's own machine, which is made from it."""
+    life = [sys.executable, str(HERE / "machine.py"), "own_rules", "host_network"]
+    done = isolated(*life, collections=collections, machine=machine)
     assert done.returncode == 0 and "nothing left over" in done.stdout, f"{done.stdout}\n{done.stderr}"
 
 

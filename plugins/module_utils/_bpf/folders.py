@@ -11,7 +11,8 @@ import os
 import typing as t
 from dataclasses import dataclass
 
-from .._core.errors import BadInput, KernelRefused, LabError
+from .._core import mounts
+from .._core.errors import BadInput, KernelRefused, LabError, Refused
 from .._core.host import Host
 from .._core.plan import Note, Step
 
@@ -78,6 +79,8 @@ class Mount(Step):
             fix = f"The kernel needs to have {self.name}, and the caller to be root."
             raise KernelRefused(self.title(), ctypes.get_errno(), fix=fix)
         host.kept["made", self.path] = True
+        # Which one is ours, should somebody mount another one over it.
+        host.journal.write([Note("claim", f"mount:{self.path}", {"device": mounts.device(self.path)})])
 
     def undo(self, host: Host) -> None:
         if host.kept.get(("made", self.path)) and not self.held():
@@ -129,6 +132,8 @@ class MakeFolder(Step):
         except OSError as error:
             raise LabError(f"{self.title()}: {error.strerror}.") from error
         host.kept["made", self.path] = True
+        if self.volatile:  # on which bpffs, should somebody mount another one over it
+            host.journal.write([Note("claim", f"dir:{self.path}", {"device": mounts.device(self.path)})])
 
     def undo(self, host: Host) -> None:
         if host.kept.get(("made", self.path)):
@@ -147,6 +152,17 @@ def making(path: str, exists: t.Collection[str], *, volatile: bool = True) -> tu
         missing.append(MakeFolder(path, volatile))
         path = os.path.dirname(path)
     return tuple(reversed(missing))
+
+
+def mounting(step: Mount, exists: t.Collection[str]) -> Mount:
+    """``step``, when there is a place to mount at; the kernel makes it, so ``exists`` without it tells of a mount."""
+    if step.path not in exists:
+        raise Refused(
+            f"{step.path} does not exist, so {step.name} cannot be mounted there: the kernel has no {step.name}, or "
+            "another mount hides its folder.",
+            "Run findmnt --submounts /sys to see what is mounted there, and unmount what does not belong there.",
+        )
+    return step
 
 
 def ensure(host: Host, path: str) -> None:
@@ -183,7 +199,7 @@ def ours_and_empty(host: Host, path: str) -> tuple[str, ...]:
             if set(os.listdir(path)) - {os.path.basename(inner) for inner in found[-1:]}:
                 break
             found.append(path)
-        elif host.journal.claimed(f"mount:{path}") and is_bpffs(path):
+        elif _is_our_mount(host, path) and is_bpffs(path):
             if not set(os.listdir(path)) - PRELOADED - {os.path.basename(inner) for inner in found[-1:]}:
                 found.append(path)
             break
@@ -193,8 +209,17 @@ def ours_and_empty(host: Host, path: str) -> tuple[str, ...]:
     return tuple(found)
 
 
+def _is_our_mount(host: Host, path: str) -> bool:
+    """Whether what is seen at ``path`` is the mount that the journal claims."""
+    claim = host.journal.claimed(f"mount:{path}")
+    if claim is None or mounts.at(path) is None:
+        return False
+    here = mounts.device(path)
+    return bool((claim.value or {}).get("device", here) == here)
+
+
 def sweep(host: Host, path: str) -> None:
-    """Remove what ``ours_and_empty`` finds: called after the last thing in a folder was removed."""
+    """After the last thing in a folder was removed: remove what ``ours_and_empty`` finds, forget what is gone."""
     for folder in ours_and_empty(host, path):
         mounted = host.journal.claimed(f"mount:{folder}") is not None
         if mounted:
@@ -206,6 +231,17 @@ def sweep(host: Host, path: str) -> None:
                 raise LabError(f"remove the folder {folder}: {error.strerror}.") from error
         host.kept.setdefault(("swept", path), []).append((folder, mounted))
         host.journal.write([Note("release", f"{'mount' if mounted else 'dir'}:{folder}")])
+    host.journal.write(Note("release", key) for key in _gone(host, path))
+
+
+def _gone(host: Host, path: str) -> t.Iterator[str]:
+    """The claims of folders and of a mount at ``path`` and above that somebody else has removed."""
+    while path != "/":
+        if host.journal.claimed(f"dir:{path}") and not os.path.isdir(path):
+            yield f"dir:{path}"
+        if host.journal.claimed(f"mount:{path}") and not _is_our_mount(host, path):
+            yield f"mount:{path}"
+        path = os.path.dirname(path)
 
 
 def unsweep(host: Host, path: str) -> None:

@@ -13,7 +13,7 @@ import re
 import typing as t
 from dataclasses import asdict
 
-from .._core import interpreter
+from .._core import interpreter, mounts
 from .._core.command import Runner
 from .._core.errors import KernelRefused, LabError
 from .._core.host import Host
@@ -84,22 +84,10 @@ def _map(info: MapInfo, pins: t.Iterable[tuple[str, str, int]]) -> dict[str, t.A
     return {**asdict(info), "pins": [path for path, kind, number in pins if kind == "map" and number == info.id]}
 
 
-def mounts(kind: str) -> list[str]:
-    """Where file systems of this kind are mounted, in the order of mounting (proc_pid_mountinfo(5))."""
-    found = []
-    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
-        for line in file:
-            fields, _dash, rest = line.partition(" - ")
-            if rest.split(" ", 1)[0] == kind:
-                path = fields.split(" ")[4]
-                found.append(re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), path))
-    return found
-
-
 def _pins() -> list[tuple[str, str, int]]:
     """Path, kind and id of all pins of all bpffs mounts."""
     found: dict[str, tuple[str, str, int]] = {}
-    for mount in mounts("bpf"):
+    for mount in mounts.visible("bpf"):
         for folder, _folders, names in os.walk(mount):
             for name in sorted(names):
                 if len(found) >= PINS_AT_MOST:
@@ -188,7 +176,7 @@ def has_module(name: str, option: str) -> t.Optional[bool]:
 def features() -> dict[str, t.Any]:
     """What a lab needs of the kernel. null: this host does not tell, for example inside a container."""
     release = tuple(int(part) for part in re.findall(r"\d+", platform.release())[:2])
-    tracefs = mounts("tracefs")
+    tracefs = mounts.visible("tracefs")
     return {
         "btf": os.path.exists("/sys/kernel/btf/vmlinux"),
         "jit": _number("/proc/sys/net/core/bpf_jit_enable"),
@@ -197,7 +185,7 @@ def features() -> dict[str, t.Any]:
         "veth": has_module("veth", "CONFIG_VETH"),
         "xdp_on_veth": "native" if release >= NATIVE_VETH else "generic",
         "lockdown": lockdown(),
-        "bpffs": mounts("bpf"),
+        "bpffs": mounts.visible("bpf"),
         "tracefs": tracefs[0] if tracefs else None,
     }
 

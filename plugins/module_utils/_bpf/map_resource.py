@@ -14,7 +14,7 @@ from .._core.errors import BadInput, Refused
 from .._core.host import Host
 from .._core.plan import Applied, Forget, Plan, Step, apply_steps, undo_steps
 from .entries import Map, MapRef
-from .folders import MOUNT, MountBpffs, Sweep, making
+from .folders import MOUNT, MountBpffs, Sweep, making, mounting
 from .map_state import (
     MapState,
     by_name,
@@ -183,7 +183,7 @@ class MapResource:
         if not now.mounted and not self.pin.startswith(f"{MOUNT}/"):
             raise Refused(f"path: {self.pin} is not on a bpffs.", f"Choose a path below {MOUNT}, or mount one there.")
         exists = set(now.folders) if now.mounted else {MOUNT}
-        mount: tuple[Step, ...] = () if now.mounted else (MountBpffs(),)
+        mount: tuple[Step, ...] = () if now.mounted else (mounting(MountBpffs(), now.folders),)
         pin = PinMap(self.pin, self.new, None if self.new is not None else self.ref)
         return [*mount, *making(os.path.dirname(self.pin), exists), pin], self.new is not None
 

@@ -19,7 +19,18 @@ from .._core.host import Host
 from .._core.plan import Plan, Step
 from . import sections
 from .elf import ObjectInfo
-from .folders import MOUNT, MountBpffs, Sweep, check_pin_path, existing, is_bpffs, making, nearest, ours_and_empty
+from .folders import (
+    MOUNT,
+    MountBpffs,
+    Sweep,
+    check_pin_path,
+    existing,
+    is_bpffs,
+    making,
+    mounting,
+    nearest,
+    ours_and_empty,
+)
 from .loading import LoadPrograms, RemoveStaging, held_pins, is_a_folder, is_pinned, staging_of
 from .objects import info_of
 from .pins import Pin, Unpin, fits, folders_in, pins_in
@@ -216,7 +227,7 @@ class ProgramResource:
             )
         else:
             exists = {MOUNT}
-        mount: tuple[Step, ...] = () if now.mounted else (MountBpffs(),)
+        mount: tuple[Step, ...] = () if now.mounted else (mounting(MountBpffs(), now.folders),)
         programs = making(self.pin_path, exists)
         maps = making(self.map_path or self.pin_path, exists) if self.pin_maps else ()
         return (*mount, *dict.fromkeys((*programs, *maps)))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from .._core.host import Host
 from .._core.plan import Forget, Note, Plan, Step
-from .folders import Mount, lies_on, unmount
+from .folders import Mount, existing, lies_on, mounting, unmount
 from .trace import FOLDERS
 
 MAGIC = 0x74726163  # TRACEFS_MAGIC, linux/magic.h
@@ -48,10 +48,11 @@ class UnmountTracefs(Step):
 
 @dataclass(frozen=True)
 class TracefsState:
-    """Where tracefs can be read, "" for nowhere; whether the mount is ours."""
+    """Where tracefs can be read, "" for nowhere; whether the mount is ours; the folders down to its usual place."""
 
     mounted: str
     claimed: bool
+    folders: frozenset[str] = frozenset({PLACE})
 
 
 @dataclass(frozen=True)
@@ -63,13 +64,13 @@ class TracefsResource:
     def observe(self, host: Host) -> TracefsState:
         """Two statfs calls; they mount nothing."""
         mounted = next((path for path in FOLDERS if lies_on(path, MAGIC)), "")
-        return TracefsState(mounted, host.journal.claimed(f"mount:{PLACE}") is not None)
+        return TracefsState(mounted, host.journal.claimed(f"mount:{PLACE}") is not None, existing(PLACE))
 
     def plan(self, now: TracefsState) -> Plan:
         """Mount it when it is nowhere; unmount it when we did."""
         before: dict[str, t.Any] = {"tracefs": now.mounted or None}
         if self.present:
-            steps: tuple[Step, ...] = () if now.mounted else (MountTracefs(),)
+            steps: tuple[Step, ...] = () if now.mounted else (mounting(MountTracefs(), now.folders),)
             return Plan(before, {"tracefs": now.mounted or PLACE}, steps)
         if not now.claimed:
             return Plan(before, before)

@@ -13,8 +13,8 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from . import interpreter
-from .errors import LabError, Missing, NotConverged, Unforeseen, as_failure
+from . import interpreter, mounts
+from .errors import LabError, Missing, NotConverged, Refused, Unforeseen, as_failure
 from .host import Host
 from .journal import locked
 from .plan import Applied, Plan, apply_steps, undo_steps
@@ -46,12 +46,14 @@ def converge(host: Host, resource: Resource[t.Any], check_mode: bool) -> dict[st
     now = resource.observe(host)
     plan = resource.plan(now)
     interpreter.require(plan.libraries())
+    _refuse_hidden(host, plan)
     if plan.steps and not check_mode:
         # What was observed before the lock may be another run's half-done work.
         with locked():
             host.journal.reload()
             now = resource.observe(host)
             plan = resource.plan(now)
+            _refuse_hidden(host, plan)
             with _stoppable():
                 _run(host, plan)
             now = resource.observe(host)
@@ -70,6 +72,23 @@ def converge(host: Host, resource: Resource[t.Any], check_mode: bool) -> dict[st
         "warnings": list(plan.warnings),
         **resource.facts(host, now),
     }
+
+
+def _refuse_hidden(host: Host, plan: Plan) -> None:
+    """Refuse to change what lies in a place of ours that another mount hides: it would be taken for gone, and stay."""
+    named = [value for step in plan.steps for value in vars(step).values() if isinstance(value, str)]
+    for key, claim in {**host.journal.claims("mount:"), **host.journal.claims("dir:")}.items():
+        place = key.partition(":")[2]
+        device = (claim.value or {}).get("device")
+        if device is None or not any(value in (key, place) or value.startswith(f"{place}/") for value in named):
+            continue
+        hider = mounts.hiding(place, device)
+        if hider is not None:
+            raise Refused(
+                f"Somebody mounted a {hider.filesystem} at {hider.path}, which hides the lab's {place}: what is in "
+                "there can be neither seen nor removed.",
+                f"Run umount {hider.path}, then run again.",
+            )
 
 
 @contextlib.contextmanager

@@ -22,6 +22,7 @@ import resource
 import threading
 import typing as t
 
+from .._core import mounts
 from .._core.errors import KernelRefused, LabError
 
 FOLDER = "/run/netns"
@@ -181,14 +182,7 @@ def names() -> list[str]:
 
 def folder_is_mount() -> bool:
     """Whether /run/netns is a mount point, as the first ``ip netns add`` of a boot makes it."""
-    try:
-        device = os.stat(FOLDER).st_dev
-    except FileNotFoundError:
-        return False
-    # A mount that another one above it hides is still listed: its device tells it from what is to be seen there.
-    number = f"{os.major(device)}:{os.minor(device)}"
-    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
-        return any(line.split(" ", 5)[2:5:2] == [number, FOLDER] for line in file)
+    return mounts.at(FOLDER) is not None
 
 
 def make_folder() -> None:
