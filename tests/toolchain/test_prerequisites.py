@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+import pathlib
 import typing as t
 
 import pytest
 
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 OPTIONAL = {"go", "bpf_api.h"}
 
 
@@ -42,6 +44,30 @@ def test_an_outdated_index_is_read_when_a_package_needs_it(on: t.Any) -> None:
     host.sh("rm -rf /var/lib/apt/lists/* && touch /var/lib/apt/lists")
     host.module.four_runs("packages", name=["tree"], optional=["no-such-package-anywhere"])
     host.sh("apt-get -qq -y purge tree")
+
+
+@pytest.mark.case("K23")
+def test_the_tests_install_their_packages(on: t.Any) -> None:
+    """``./lab test`` on a machine without them, as far as apt goes: no index for pip ends it before the stages."""
+    host = on("d12")
+    host.sh("apt-get -qq -y purge tree >/dev/null; rm -rf /opt/checkout; mkdir -p /opt/checkout/tests")
+    try:
+        for name in ("lab", "tests/install-packages", "tests/missing-packages"):
+            host.put(f"/opt/checkout/{name}", (ROOT / name).read_text(encoding="utf-8"))
+        host.sh("chmod +x /opt/checkout/lab /opt/checkout/tests/*; touch /opt/checkout/requirements-test.txt")
+        host.put("/opt/checkout/tests/packages", "# A comment\nprocps\nno-such-package-anywhere\n")
+        lab = "cd /opt/checkout && PIP_NO_INDEX=1 ./lab test lint"
+        failed = host.sh(lab, check=False)
+        assert failed.returncode == 1
+        assert failed.stdout == "./lab test: installing no-such-package-anywhere\n"
+        assert "E: Unable to locate package no-such-package-anywhere\n" in failed.stderr
+        assert "apt-get could not install the packages" in failed.stderr.splitlines()[-1]
+        host.put("/opt/checkout/tests/packages", "procps\ntree\n")
+        assert host.sh(lab, check=False).stdout.startswith("./lab test: installing tree\n./lab: ")
+        assert "tree" in host.sh("tree --version").stdout
+        assert "installing tree" not in host.sh(lab, check=False).stdout
+    finally:
+        host.sh("rm -rf /opt/checkout; apt-get -qq -y purge tree")
 
 
 def test_bad_names(on: t.Any) -> None:
