@@ -45,6 +45,16 @@ packages() {
     }
 }
 
+# environment DIRECTORY REQUIREMENTS: a venv with pinned packages, made when they changed.
+environment() {
+    stamp=$1/.$(cat requirements.txt "$2" | cksum | tr ' ' -)
+    [ -e "$stamp" ] || {
+        rm -rf "$1"
+        python -m venv "$1" && "$1/bin/python" -m pip --disable-pip-version-check install -qq --requirement "$2" &&
+            : >"$stamp"
+    }
+}
+
 # find_python VERSION: an interpreter of that version that runs; a pyenv shim can be on PATH and not work.
 find_python() {
     for python in "python$1" "/usr/bin/python$1" "$HOME/.pyenv/versions/$1".*/bin/python3; do

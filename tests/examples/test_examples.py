@@ -1,7 +1,7 @@
 # Copyright (c) 2026 the ebpf.lab authors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The EXAMPLES of each module, run as they stand by ansible-playbook, each on an isolated machine of its own.
+"""The EXAMPLES of each module and role, run as they stand by ansible-playbook, each on an isolated machine of its own.
 
 Each task of ours is predicted in check mode, run, and run again: the prediction has to be right, and the second run may
 change nothing. What an example takes for granted (a namespace, an object) is made by the shell lines of PREPARED; a
@@ -24,6 +24,7 @@ import typing as t
 import pytest
 import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible_collections.ebpf.lab.tests.role_readmes import specification
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 MODULES = sorted(path.stem for path in (ROOT / "plugins/modules").glob("*.py"))
@@ -126,6 +127,8 @@ BETWEEN = {
     "Nothing comes through while the program drops": f"ansible.builtin.command: {DROP}",
     "Pin a map of a program that is loaded already": "ansible.builtin.command: rm /sys/fs/bpf/ebpf/pkt_cnt",
 }
+# The same for the examples of roles; those that are not here install packages or fetch, and molecule runs them.
+ROLES_PREPARED = {"bpftool": "", "host_network": "", "iproute2": "", "topology": "", "xdp": NETWORK}
 READS = {"reachability", "report", "results", "xdp_test_run", *(name for name in MODULES if name.endswith("_info"))}
 BUILT = {
     "bpftool": {},
@@ -173,6 +176,21 @@ def test_examples_run(module: str, tmp_path: pathlib.Path) -> None:
         if example["name"] in BETWEEN:
             tasks.append(yaml.safe_load(BETWEEN[example["name"]]))
         tasks.extend(tried(example))
+    stdout = play(tasks, shell, tmp_path)
+    assert f"ok={len(tasks)} " in stdout, f"not every task ran:\n{stdout}"
+    assert module in READS or "changed: [localhost]" in stdout.split(f"TASK [{examples_of[0]['name']}]")[1]
+
+
+@pytest.mark.parametrize("role", ROLES_PREPARED)
+def test_examples_of_roles_run(role: str, tmp_path: pathlib.Path) -> None:
+    tasks = yaml.safe_load(specification(role)["examples"])
+    stdout = play(tasks, ROLES_PREPARED[role], tmp_path)
+    assert stdout.count(f"TASK [ebpf.lab.{role} : ") >= len(tasks), stdout
+    assert role in ("bpftool", "iproute2") or "changed: [localhost]" in stdout
+
+
+def play(tasks: list[dict[str, t.Any]], shell: str, tmp_path: pathlib.Path) -> str:
+    """Run the tasks on an isolated machine, after the shell lines; returns what Ansible printed."""
     (tmp_path / "play.yml").write_text(playbook(tasks))
     (tmp_path / "ansible_collections/ebpf").mkdir(parents=True)
     (tmp_path / "ansible_collections/ebpf/lab").symlink_to(ROOT)
@@ -192,8 +210,7 @@ def test_examples_run(module: str, tmp_path: pathlib.Path) -> None:
         [str(ROOT / "tests/isolate"), "sh", str(script)], capture_output=True, text=True, check=False, env=environment
     )
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
-    assert f"ok={len(tasks)} " in done.stdout, f"not every task ran:\n{done.stdout}"
-    assert module in READS or "changed: [localhost]" in done.stdout.split(f"TASK [{examples_of[0]['name']}]")[1]
+    return done.stdout
 
 
 @pytest.mark.parametrize("module", BUILT)
@@ -202,9 +219,9 @@ def test_arguments_of_what_is_built_elsewhere(module: str, monkeypatch: pytest.M
     given: list[tuple[tuple[t.Any, ...], dict[str, t.Any]]] = []
     monkeypatch.setattr(plugin, "run_module", lambda *args, **named: given.append((args, named)))
     plugin.main()
-    (specification, desired, *_rest), named = given[0]
+    (spec, desired, *_rest), named = given[0]
     validator = ArgumentSpecValidator(
-        specification, **{key: value for key, value in named.items() if key.startswith(("required_", "mutually_"))}
+        spec, **{key: value for key, value in named.items() if key.startswith(("required_", "mutually_"))}
     )
     text = examples(module)
     for name, value in BUILT[module].items():
