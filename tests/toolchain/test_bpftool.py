@@ -73,6 +73,7 @@ def test_packages_on_every_release(play: t.Any, clean: t.Any) -> None:
     play("bpftool", bpftool_state="absent")
 
 
+@pytest.mark.full_proof
 def test_the_repository_on_its_own(clean: t.Any) -> None:
     host = clean("d12")
     given = {"source": "libbpf_mirror", "url": f"{stand_ins.GIT_URL}/bpftool", "version": "v7.1.0"}
@@ -83,6 +84,7 @@ def test_the_repository_on_its_own(clean: t.Any) -> None:
     use(host)
 
 
+@pytest.mark.full_proof
 def test_static_from_git_and_rebuilt_only_when_something_changed(clean: t.Any, servers: pathlib.Path) -> None:
     host, tree = clean("d12"), servers / "linux"
     stand_ins.run("git", "switch", "-q", "-C", "class", "v6.1", cwd=tree)
@@ -120,6 +122,7 @@ def test_static_from_git_and_rebuilt_only_when_something_changed(clean: t.Any, s
     assert not host.module("bpftool", **FROM_GIT, version=os_name, check=True)["changed"]
 
 
+@pytest.mark.full_proof
 def test_a_killed_build_then_a_good_one(clean: t.Any) -> None:
     host = clean("d12")
     process = subprocess.Popen(
@@ -148,7 +151,7 @@ def test_a_killed_build_then_a_good_one(clean: t.Any) -> None:
     assert built["changed"] and built["build"]["static"]
 
 
-@pytest.mark.parametrize("name", ["u22", "u24"])
+@pytest.mark.parametrize("name", [pytest.param("u22", marks=pytest.mark.full_proof), "u24"])
 def test_static_on_ubuntu(clean: t.Any, name: str) -> None:
     host = clean(name)
     archive = stand_ins.source_archive(
@@ -164,6 +167,7 @@ def test_static_on_ubuntu(clean: t.Any, name: str) -> None:
     use(host)
 
 
+@pytest.mark.full_proof
 def test_where_static_is_impossible(clean: t.Any) -> None:
     host = clean("d13")
     host.sh("rm -rf /tmp/linux && mkdir /tmp/linux")
@@ -180,6 +184,7 @@ def test_where_static_is_impossible(clean: t.Any) -> None:
     host.sh("rm -rf /tmp/linux")
 
 
+@pytest.mark.full_proof
 def test_the_distributions_kernel_source(clean: t.Any) -> None:
     host = clean("d12")
     built = host.module("bpftool", source="kernel", origin="package", version="6.1")
@@ -189,6 +194,7 @@ def test_the_distributions_kernel_source(clean: t.Any) -> None:
     assert "knows no package linux-source-9.9" in failed["msg"] and "6.1" in failed["msg"]
 
 
+@pytest.mark.full_proof
 def test_built_once_and_shipped(clean: t.Any, play: t.Any) -> None:
     hosts = {name: clean(name) for name in ("d12", "d13", "u22", "u24")}
     for name in ("d13", "u22", "u24"):

@@ -45,6 +45,7 @@ def test_four_runs_and_a_header_that_compiles(host: t.Any, play: t.Any) -> None:
     assert "classifier" in host.sh("llvm-objdump -h /tmp/api.o").stdout
 
 
+@pytest.mark.full_proof
 def test_upgrade_downgrade_over_the_distributions_files(host: t.Any) -> None:
     given = {"source": "git", "url": URL, "prefix": "/usr"}
     refused = host.module("iproute2", **given, version="v6.1.7", fails=True)
