@@ -72,7 +72,7 @@ class RunModule:
         done = subprocess.run(
             [self.python, "-c", DRIVER, module, str(pathlib.Path(ansible.__file__).parents[1])],
             input=json.dumps({"ANSIBLE_MODULE_ARGS": arguments}),
-            env={**os.environ, "PYTHONPATH": str(self.collections), "PYTHONDONTWRITEBYTECODE": "1"},
+            env={**os.environ, "PYTHONPATH": f"{ROOT}/tests/audit:{self.collections}", "PYTHONDONTWRITEBYTECODE": "1"},
             capture_output=True,
             text=True,
             check=False,

@@ -24,7 +24,7 @@ from netsim import World
 SPACES = ["", "lab1", "lab10", "own"]
 SLOW = settings(
     max_examples=int(os.environ.get("EBPF_LAB_EXAMPLES", "100")),
-    phases=[Phase.generate],
+    phases=[Phase.generate, *([Phase.shrink] if os.environ.get("EBPF_LAB_SHRINK") else [])],
     deadline=None,
     report_multiple_bugs=False,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
