@@ -12,13 +12,13 @@ import base64
 import os
 import typing as t
 
-import yaml
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.ebpf.lab.plugins.module_utils._core.errors import LabError
 from ansible_collections.ebpf.lab.plugins.module_utils._lab.schema import EVERY_STAGE, BadLab, Lab, Stage, parse
 from ansible_collections.ebpf.lab.plugins.plugin_utils.checks import evaluate, started, validate_checks
+from ansible_collections.ebpf.lab.plugins.plugin_utils.lab_yaml import load
 from ansible_collections.ebpf.lab.plugins.plugin_utils.outcome import failed_checks, outcome, prediction
 from ansible_collections.ebpf.lab.plugins.plugin_utils.plain import tidy, visible
 from ansible_collections.ebpf.lab.plugins.plugin_utils.remote import execute
@@ -27,9 +27,6 @@ from ansible_collections.ebpf.lab.plugins.plugin_utils.watch import Watch
 COLLECTION = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 LABS = os.path.join(COLLECTION, "playbooks", "labs")
 SOURCES = os.path.join(COLLECTION, "files", "bpf")
-
-# The C loader, where PyYAML has it, reads a lab file in a tenth of the time.
-SafeLoader: t.Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 display = Display()
 
@@ -52,30 +49,16 @@ def read_lab(path: str) -> tuple[dict[str, t.Any], Lab]:
     """A lab file's content, and the same checked. Raises BadLab and LabError, which name the file and the place."""
     try:
         with open(path, "rb") as file:
-            content = yaml.load(_utf8(path, file.read()), Loader=SafeLoader)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        where = f"line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise BadLab(path, where, f"this is not YAML: {error.problem}.") from error
+            raw = file.read()
     except OSError as error:
-        raise LabError(f"lab: {path} cannot be read: {error}.") from error
+        raise LabError(f"lab: {path} cannot be read: {error.strerror}.") from error
+    content = load(path, raw)
     lab = parse(content, path)
     for stage in lab.stages:
         wrong = validate_checks(stage.checks, f"stages.{stage.name}.checks")
         if wrong:
             raise BadLab(path, "", wrong[0])
     return content, lab
-
-
-def _utf8(path: str, raw: bytes) -> str:
-    """A file's text. Raises BadLab with the place of the first byte that is none."""
-    try:
-        return raw.decode()
-    except UnicodeDecodeError as error:
-        before = raw[: error.start].decode()
-        line, column = before.count("\n") + 1, len(before.rpartition("\n")[2]) + 1
-        why = f"the byte 0x{raw[error.start]:02x} is no UTF-8; save the file in UTF-8."
-        raise BadLab(path, f"line {line}, column {column}", why) from error
 
 
 def read_sources(lab: Lab) -> dict[str, bytes]:

@@ -105,6 +105,8 @@ class World:
         for step in reversed(done):
             if isinstance(step, steps.RemoveNamespace) and step.before == "present":
                 self._restore(step.name, self.removed.pop())
+            elif isinstance(step, steps.RemoveNamespace) and step.before == "stray":
+                self.stray.add(step.name)
             else:
                 for inverse in step.inverse():
                     self.apply(inverse)
@@ -149,6 +151,8 @@ class World:
             self.removed.append(copy.deepcopy(self))
         if step.name in self.namespaces:
             self.delete_namespace(step.name)
+        if step.after == "stray":
+            self.stray.add(step.name)
 
     def delete_namespace(self, name: str) -> None:
         for ref in [ref for ref in self.links if ref[0] == name]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno as errno_names
 import os
+import re
 import sys
 import typing as t
 from dataclasses import dataclass
@@ -31,11 +32,16 @@ class LabError(Exception):
         return f"{self.message} {self.fix}".rstrip()
 
 
+def brief(text: str) -> str:
+    """``text`` as one line, its endless words (over 120 characters) cut in their middles: who wrote them knows them."""
+    return re.sub(r"\S{121,}", lambda word: f"{word[0][:60]}…{word[0][-20:]}", " ".join(text.split()))
+
+
 class BadInput(LabError):
     """An argument that cannot be right. Raised before anything is read or changed."""
 
     def __init__(self, option: str, value: object, why: str, right: str) -> None:
-        super().__init__(f"{option}: {value!r} {why}; {right}.", option=option)
+        super().__init__(brief(f"{option}: {value!r} {why}; {right}."), option=option)
 
 
 class Refused(LabError):

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from .._bpf.folders import check_pin_path
-from .._core.errors import BadInput, LabError
+from .._core.errors import BadInput, LabError, brief
 from .._net import names
 from .._net.state import Want
 from .._net.topology import topology, topology_options
@@ -44,7 +44,8 @@ class BadLab(LabError):
     """A lab file that cannot be right: the sentence names the file and the place in it."""
 
     def __init__(self, file: str, where: str, why: str) -> None:
-        super().__init__(f"{file}: {where}: {why}" if where else f"{file}: {why}", file=file, where=where)
+        said = brief(f"{where}: {why}" if where else why)
+        super().__init__(f"{file}: {said}", file=file, where=brief(where))
 
 
 @dataclass(frozen=True)
@@ -226,11 +227,24 @@ def _checked(file: str, where: str, value: t.Any, spec: Spec) -> dict[str, t.Any
     unknown = [str(key) for key in value if key not in spec]
     if unknown:
         raise BadLab(file, where, f"there is no key {unknown[0]!r} here; there are {', '.join(spec)}.")
-    result = ArgumentSpecValidator(dict(spec)).validate(value)
+    try:
+        result = ArgumentSpecValidator(dict(spec)).validate(value)
+    except (ArithmeticError, LookupError, TypeError, ValueError) as error:  # it takes some values for what they are not
+        raise BadLab(file, _culprit(where, value, spec), f"this value does not fit: {error}.") from error
     if result.error_messages:
         raise BadLab(file, where, _plainly(result.error_messages[0]))
     checked: dict[str, t.Any] = result.validated_parameters
     return checked
+
+
+def _culprit(where: str, value: t.Mapping[str, t.Any], spec: Spec) -> str:
+    """The key below ``where`` whose value the validator stumbles over."""
+    for key, inner in value.items():
+        try:
+            ArgumentSpecValidator({key: spec[key]}).validate({key: inner})
+        except (ArithmeticError, LookupError, TypeError, ValueError):
+            return f"{where}.{key}" if where else key
+    return where
 
 
 def _plainly(message: str) -> str:

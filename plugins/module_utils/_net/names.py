@@ -60,9 +60,12 @@ def address(option: str, value: str) -> str:
 def ip(option: str, value: str) -> str:
     """An address without a prefix length, in its shortest form."""
     try:
-        return str(ipaddress.ip_address(value))
+        found = ipaddress.ip_address(value)
     except ValueError:
         raise BadInput(option, value, "is no IPv4 or IPv6 address", "write it as 192.168.100.1") from None
+    if getattr(found, "scope_id", None):
+        raise BadInput(option, value, "names a zone after the '%'", "give the address alone")
+    return str(found)
 
 
 def route(option: str, value: t.Mapping[str, t.Any]) -> Route:
@@ -122,6 +125,7 @@ def _sysctl_value(option: str, key: str, value: t.Any) -> str:
     if isinstance(value, bool):
         return str(int(value))
     text = " ".join(str(value).split())
-    if not text or not text.isascii() or not isinstance(value, (int, str)):
+    one_line = "\n" not in str(value).strip()
+    if not text or not text.isascii() or not text.isprintable() or not one_line or not isinstance(value, (int, str)):
         raise BadInput(f"{option}.{key}", value, "is no sysctl value", "write a number or a word")
     return text

@@ -264,6 +264,14 @@ def _raise_file_limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
+def make_stray(name: str) -> None:
+    """Make the plain file under a name that ``kind`` calls stray; for putting one back. Raises KernelRefused."""
+    try:
+        os.close(os.open(path_of(name), os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o000))
+    except OSError as error:
+        raise KernelRefused(f"put back the stray file {name}", error.errno or 0) from error
+
+
 def remove(name: str) -> None:
     """Remove a name, whatever it stands for. The namespace itself goes when the last that uses it has ended."""
     path = path_of(name)

@@ -392,6 +392,7 @@ class _Absent(_Both):
         standing = sorted(self.pairs(), key=lambda pair: (self._depth(pair[0]), pair[0].kind != "bridge"))
         for one, other in reversed(standing):
             staying += self._interfaces([end for end in (one, other) if end is not None])
+        staying = self._released(staying)
         kept = self._put_back(sorted(staying, key=self._depth))
         namespaces = dict(self.now.namespaces)
         self.inside = self._keys_inside()
@@ -426,6 +427,13 @@ class _Absent(_Both):
             if end.ref not in there and (end.key in self.now.claimed or end.key in self.now.saved):
                 self.steps.append(Forget(end.key))
         return [end for end in seen if end not in going]
+
+    def _released(self, staying: list[Interface]) -> list[Interface]:
+        """What stays is taken out of the bridges that go before they go, so that undoing can put it in again."""
+        gone = {end.ref for step in self.steps if isinstance(step, DeleteLink) for end in step.ends()}
+        ports = [seen for seen in staying if seen.master and (seen.netns, seen.master) in gone]
+        self.steps = [*(SetLink(port.netns, None, port.name, "master", port.master, "") for port in ports), *self.steps]
+        return [replace(seen, master="") if seen in ports else seen for seen in staying]
 
     def _put_back(self, staying: list[Interface]) -> list[Interface]:
         """Plan what was there before back to what it was; parents come before the VLANs on them."""

@@ -102,7 +102,7 @@ class CreateNamespace(Step):
         netns.create([self.name], lambda _name: None)
 
     def inverse(self) -> tuple[Step, ...]:
-        return (RemoveNamespace(self.name, before="absent"),)
+        return (RemoveNamespace(self.name, before="absent", after="stray" if self.stray else "absent"),)
 
     def notes(self) -> tuple[Note, ...]:
         return (Note("claim", netns_key(self.name)),)
@@ -123,13 +123,15 @@ class CreateNamespace(Step):
 class RemoveNamespace(Step):
     """Remove a namespace's name; ``before`` is what bore it: a kind of netns.kind, twin, or absent when undoing.
 
-    ``forget`` are the journal's keys of what goes with it. The namespace is held open until the call has succeeded,
-    so that undoing gives the very same one its name back.
+    ``after`` is absent, or stray when a plain file was there before the namespace that goes. ``forget`` are the
+    journal's keys of what goes with it. The namespace is held open until the call has succeeded, so that undoing gives
+    the very same one its name back.
     """
 
     name: str
     before: str = "present"
     forget: tuple[str, ...] = ()
+    after: str = "absent"
 
     def title(self) -> str:
         if self.before in LIES:
@@ -142,11 +144,15 @@ class RemoveNamespace(Step):
         if self.before in HOLDABLE:
             host.kept["namespace", self.name] = netns.Held(self.name)
         netns.remove(self.name)
+        if self.after == "stray":
+            netns.make_stray(self.name)
 
     def undo(self, host: Host) -> None:
         if self.before in HOLDABLE:
             host.forget_netlink(self.name)
             host.kept["namespace", self.name].put_back()
+        elif self.before == "stray":
+            netns.make_stray(self.name)
 
     def notes(self) -> tuple[Note, ...]:
         return tuple(Note("release", key) for key in (netns_key(self.name), *self.forget))
@@ -290,6 +296,10 @@ class DeleteLink(Request):
     def title(self) -> str:
         return f"delete {self.interface}" + (f" and its peer {self.peer}" if self.peer else "")
 
+    def ends(self) -> tuple[Interface, ...]:
+        """The interfaces that go: one, or a veth's two."""
+        return (self.interface, self.peer) if self.peer else (self.interface,)
+
     def inverse(self) -> tuple[Step, ...]:
         return self.rebuild
 
@@ -299,8 +309,7 @@ class DeleteLink(Request):
         super().undo(host)
 
     def notes(self) -> tuple[Note, ...]:
-        ends = (self.interface, self.peer) if self.peer else (self.interface,)
-        return tuple(Note("release", end.key) for end in ends)
+        return tuple(Note("release", end.key) for end in self.ends())
 
     def group(self) -> t.Hashable:
         return ("delete links", self.netns)
