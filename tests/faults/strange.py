@@ -93,6 +93,8 @@ def mutated(draw: t.Any, base: t.Any, most: int = 3) -> t.Any:
 @st.composite
 def arguments(draw: t.Any, options: t.Mapping[str, t.Any], bases: t.Sequence[dict[str, t.Any]]) -> dict[str, t.Any]:
     """A module's arguments: an example of its own with something strange in it, or strange from the ground up."""
+    if not options:
+        return {draw(st.sampled_from(TEXTS)): draw(values())}
     if bases and draw(st.integers(0, 3)):
         base = draw(st.sampled_from(list(bases)))
         found: dict[str, t.Any] = draw(mutated(base)) if base else {}

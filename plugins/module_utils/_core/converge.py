@@ -6,15 +6,18 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
+import sys
 import traceback
 import typing as t
 
+from ansible.module_utils import basic
 from ansible.module_utils.basic import AnsibleModule
 
-from . import interpreter, mounts
-from .errors import LabError, Missing, NotConverged, Refused, Unforeseen, as_failure
+from . import interpreter, mounts, options
+from .errors import BadInput, LabError, Missing, NotConverged, Refused, Unforeseen, as_failure
 from .host import Host
 from .journal import locked
 from .plan import Applied, Plan, apply_steps, undo_steps
@@ -151,6 +154,7 @@ def run_module(
     """
     module = _module(argument_spec, spec)
     with _exits(module):
+        options.refuse_impossible("", module.params)
         resource = desired(module.params)
         try:
             with progress(module.params) as tell, Host(owner=owner(module.params), progress=tell) as host:
@@ -177,6 +181,7 @@ def run_info_module(
     module = _module(argument_spec, spec)
     with _exits(module):
         try:
+            options.refuse_impossible("", module.params)
             with Host() as host:
                 result = gather(host, module.params)
         except Missing as error:
@@ -190,7 +195,17 @@ def _module(argument_spec: t.Mapping[str, t.Any], spec: t.Mapping[str, t.Any]) -
     too, can be read by all and written by its owner; what nobody else may read says so by a mode of its own."""
     os.umask(0o022)
     interpreter.take_over()
-    return AnsibleModule(argument_spec=dict(argument_spec), supports_check_mode=True, **spec)
+    try:
+        return AnsibleModule(argument_spec=dict(argument_spec), supports_check_mode=True, **spec)
+    except options.STUMBLES as error:
+        # There is no module yet that could say it, so this is what its fail_json would print.
+        given = json.loads(basic._ANSIBLE_ARGS or b"{}").get("ANSIBLE_MODULE_ARGS", {})
+        option = options.culprit(argument_spec, given)
+        wrong = BadInput(
+            option or "arguments", given.get(option), f"cannot be read: {error}", "give a value of its type"
+        )
+        sys.stdout.write(json.dumps({"failed": True, "changed": False, "msg": valid(str(wrong))}) + "\n")
+        sys.exit(1)
 
 
 @contextlib.contextmanager

@@ -17,6 +17,7 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from .._bpf.folders import check_pin_path
 from .._core.errors import BadInput, LabError, brief
+from .._core.options import STUMBLES, culprit
 from .._net import names
 from .._net.state import Want
 from .._net.topology import topology, topology_options
@@ -229,22 +230,14 @@ def _checked(file: str, where: str, value: t.Any, spec: Spec) -> dict[str, t.Any
         raise BadLab(file, where, f"there is no key {unknown[0]!r} here; there are {', '.join(spec)}.")
     try:
         result = ArgumentSpecValidator(dict(spec)).validate(value)
-    except (ArithmeticError, LookupError, TypeError, ValueError) as error:  # it takes some values for what they are not
-        raise BadLab(file, _culprit(where, value, spec), f"this value does not fit: {error}.") from error
+    except STUMBLES as error:
+        key = culprit(spec, value)
+        place = f"{where}.{key}" if where and key else where or key
+        raise BadLab(file, place, f"this value does not fit: {error}.") from error
     if result.error_messages:
         raise BadLab(file, where, _plainly(result.error_messages[0]))
     checked: dict[str, t.Any] = result.validated_parameters
     return checked
-
-
-def _culprit(where: str, value: t.Mapping[str, t.Any], spec: Spec) -> str:
-    """The key below ``where`` whose value the validator stumbles over."""
-    for key, inner in value.items():
-        try:
-            ArgumentSpecValidator({key: spec[key]}).validate({key: inner})
-        except (ArithmeticError, LookupError, TypeError, ValueError):
-            return f"{where}.{key}" if where else key
-    return where
 
 
 def _plainly(message: str) -> str:
