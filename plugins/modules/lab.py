@@ -137,7 +137,7 @@ stage:
   type: str
   sample: hello
 facts:
-  description: What was found on the host. Everything in it is the host's word.
+  description: What was found on the host. Everything in it is the host's word, with invisible characters escaped.
   returned: when O(state) is not V(absent)
   type: dict
   sample: {attachments: [{interface: veth1, mode: native, netns: "", program: xdp_allow, type: xdp}]}

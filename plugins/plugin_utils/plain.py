@@ -86,6 +86,30 @@ def tidy(value: t.Any, limit: int = 100_000) -> t.Any:
     return value
 
 
+def bounded(value: t.Any, items: int) -> t.Any:
+    """A plain value with at most ``items`` items in all its lists and dicts; what is left out is counted in its place.
+
+    A hundred characters count as an item.
+    """
+    left = items
+
+    def copy(value: t.Any) -> t.Any:
+        nonlocal left
+        if not isinstance(value, (list, dict)):
+            left -= len(value) // 100 if isinstance(value, str) else 0
+            return value
+        kept: list[tuple[t.Any, t.Any]] = []
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+            if left <= 0:
+                kept.append(("(cut)", f"(cut: {len(value) - len(kept)} more)"))
+                break
+            left -= 1
+            kept.append((key, copy(item)))
+        return dict(kept) if isinstance(value, dict) else [item for _key, item in kept]
+
+    return copy(value)
+
+
 def _escape(char: str) -> str:
     """A character as in JSON, or by its number."""
     number = ord(char)

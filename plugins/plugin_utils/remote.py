@@ -25,7 +25,7 @@ from ansible_collections.ebpf.lab.plugins.module_utils._core.errors import OldPy
 from ansible_collections.ebpf.lab.plugins.module_utils._python import OLDEST
 
 from .messages import is_message, trace, words
-from .plain import plain, shown, tidy, visible
+from .plain import bounded, plain, shown, tidy, visible
 
 try:
     from ansible._internal._display_utils import DeferredWarningContext
@@ -34,6 +34,7 @@ except ImportError:  # no ansible-core's promise; without it a module's warnings
 
 MODULES = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "modules")
 LINE = 1000  # characters of a warning
+ITEMS = 10_000  # of a failure's values, all in all
 MANY = 20  # warnings of a module
 TRACE = 50_000  # characters of a trace, its end
 UNKNOWN = "Unknown error."  # Ansible's own word for a failure without one
@@ -160,6 +161,8 @@ def _taken(
     if len(warnings) > MANY:
         display.warning(f"The module had {len(warnings) - MANY} more warnings, which are not shown.")
     taken = {key: value for key, value in done.items() if key in allowed}
+    if done.get("failed"):  # which Ansible prints in full
+        taken = bounded({key: plain(value) for key, value in taken.items()}, ITEMS)
     for key in {"module_stdout", "module_stderr"} & set(taken):
         taken[key] = str(taken[key])[-TAIL:]
     result = {key: plain(value) if key in raw else tidy(value) for key, value in taken.items()}

@@ -12,6 +12,7 @@ import time
 import typing as t
 
 import pytest
+from ansible.module_utils._internal._messages import ErrorSummary, Event, EventChain, WarningSummary
 from ansible_collections.ebpf.lab.plugins.plugin_utils.checks import (
     MalformedQuery,
     QueryFailed,
@@ -19,7 +20,8 @@ from ansible_collections.ebpf.lab.plugins.plugin_utils.checks import (
     search,
     validate_checks,
 )
-from ansible_collections.ebpf.lab.plugins.plugin_utils.plain import plain, shown, visible
+from ansible_collections.ebpf.lab.plugins.plugin_utils.messages import trace, words
+from ansible_collections.ebpf.lab.plugins.plugin_utils.plain import bounded, plain, shown, visible
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -420,3 +422,22 @@ def test_plain_is_json_and_stays_as_it_is(value: t.Any) -> None:
     once = plain(value)
     json.dumps(once, allow_nan=False)
     assert plain(once) == once
+
+
+def test_a_value_is_bounded_as_a_whole() -> None:
+    assert bounded({"a": [1, 2, 3], "b": {"c": "d"}}, 99) == {"a": [1, 2, 3], "b": {"c": "d"}}
+    assert bounded({"a": [1, 2, 3], "b": 4}, 3) == {"a": [1, 2, "(cut: 1 more)"], "(cut)": "(cut: 1 more)"}
+    assert bounded(["x" * 500, "y"], 4) == ["x" * 500, "(cut: 1 more)"]
+    assert bounded([[0] * 1000] * 1000, 1500)[1][498] == "(cut: 502 more)"
+
+
+def test_the_words_of_what_ansible_core_wraps() -> None:
+    cause = Event(msg="the cause", formatted_traceback="Traceback 1\n")
+    chain = EventChain(msg_reason="", traceback_reason="", event=cause)
+    error = ErrorSummary(
+        event=Event(msg="it failed", formatted_traceback="Traceback 2\n", help_text="Do this.", chain=chain)
+    )
+    assert plain({"exception": error}) == {"exception": "it failed: the cause. Do this."}
+    assert trace(error) == "Traceback 1\n\nTraceback 2"
+    same = EventChain(msg_reason="", traceback_reason="", event=Event(msg="known: cause"), follow=False)
+    assert words(WarningSummary(event=Event(msg="it is known: cause", chain=same))) == "it is known: cause"

@@ -243,6 +243,7 @@ ANSWERS: dict[str, tuple[t.Any, str]] = {
     "liar": ({"failed": True, "msg": SPOOF, "exception": SPOOF, "deprecations": [{"msg": SPOOF}]}, "\\nok: [other]"),
     "traced": ({"failed": True, "msg": "own words", "exception": "Traceback\n  own frame\nKeyError: 1"}, "own words"),
     "big": (f'{{"failed": true, "msg": "{"x" * 3_000_000}"}}', "(cut: "),
+    "long": ({"failed": True, "msg": "long", "steps": ["s" * 99] * 50_000, "verifier_log": {"a": [0] * 9999}}, "long"),
     "flood": ("y" * 3_000_000 + " the end", "the end"),
 }
 OWN = ["junk", "types", "wrapped"]  # for a module with an action plugin of its own too
@@ -271,7 +272,7 @@ def test_every_answer_ends_in_a_sentence(lies: subprocess.CompletedProcess[str],
     said = lies.stderr if host == "junk" else result.get("msg", "")
     assert ANSWERS[host][1] in said, result
     assert (found[1] == "fatal") == (module == "lab" or host not in ("junk", "spoof")), result
-    assert len(result.get("msg", "")) <= 2000, result
+    assert len(result.get("msg", "")) <= 2000 and len(found[2]) < 2_000_000, result
 
 
 @pytest.mark.case("R10")
