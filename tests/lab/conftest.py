@@ -19,7 +19,6 @@ from ansible_collections.ebpf.lab.plugins.action.lab import find_lab, read_lab, 
 from ansible_collections.ebpf.lab.plugins.module_utils._bpf import compiler
 from ansible_collections.ebpf.lab.plugins.module_utils._core.converge import converge
 from ansible_collections.ebpf.lab.plugins.module_utils._core.host import Host
-from ansible_collections.ebpf.lab.plugins.module_utils._core.text import from_bytes, to_bytes
 from ansible_collections.ebpf.lab.plugins.module_utils._lab.resource import desired
 from ansible_collections.ebpf.lab.plugins.module_utils._lab.schema import WORK_FOLDER
 from ansible_collections.ebpf.lab.plugins.plugin_utils.checks import evaluate
@@ -42,7 +41,7 @@ class Lab:
 
     def __init__(self, name: str) -> None:
         self.content, self.lab = read_lab(find_lab(name, []))
-        self.sources = {name: from_bytes(content) for name, content in read_sources(self.lab).items()}
+        self.sources = {name: os.fsdecode(content) for name, content in read_sources(self.lab).items()}
         self.stages = [stage.name for stage in self.lab.stages]
 
     def run(
@@ -68,7 +67,7 @@ class Lab:
             "lab": self.lab.name,
             "content": self.content,
             "file": self.lab.file,
-            "sources": sent({name: to_bytes(text) for name, text in self.sources.items()}),
+            "sources": sent({name: os.fsencode(text) for name, text in self.sources.items()}),
             "state": state,
             "stage": stage,
             "traffic": traffic,

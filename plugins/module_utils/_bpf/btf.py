@@ -8,12 +8,12 @@ Layouts are those of the kernel's uapi header linux/btf.h and of its documentati
 
 from __future__ import annotations
 
+import os
 import struct
 import typing as t
 from dataclasses import dataclass
 
 from .._core.errors import LabError
-from .._core.text import from_bytes
 from .syscall import MAP_TYPES
 
 MAGIC = 0xEB9F
@@ -71,7 +71,7 @@ class Btf:
         names = blob[header + names_at : header + names_at + names_size]
 
         def name(at: int) -> str:
-            return from_bytes(names[at : names.index(b"\0", at)])
+            return os.fsdecode(names[at : names.index(b"\0", at)])
 
         yield Type(0, "void")
         at, end = header + types_at, header + types_at + types_size

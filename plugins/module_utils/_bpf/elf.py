@@ -5,12 +5,12 @@
 
 from __future__ import annotations
 
+import os
 import typing as t
 from dataclasses import asdict, dataclass
 
 from .._core import interpreter
 from .._core.errors import LabError
-from .._core.text import from_bytes
 from .btf import Btf, MapDefinition, map_definitions
 
 EM_BPF = ("EM_BPF", 247)  # Ubuntu 22.04's pyelftools has no name for the number
@@ -105,7 +105,7 @@ def read_object(path: str) -> ObjectInfo:
                 ),
                 programs=tuple(programs),
                 maps=tuple((map_definitions(Btf(btf.data())) if btf is not None else []) + legacy),
-                licence=from_bytes(licence.data().split(b"\0")[0]) if licence is not None else "",
+                licence=os.fsdecode(licence.data().split(b"\0")[0]) if licence is not None else "",
             )
     except OSError as error:
         raise LabError(f"The BPF object {path} cannot be read: {error.strerror}.", "Compile it first.") from error

@@ -20,7 +20,6 @@ import typing as t
 from dataclasses import dataclass
 
 from .._core.errors import KernelRefused, LabError
-from .._core.text import from_bytes
 
 # __NR_bpf by machine, from the kernel's syscall tables.
 NUMBERS = {
@@ -182,7 +181,7 @@ def _info(handle: int, size: int, preset: bytes = b"") -> bytes:
 
 
 def _text(raw: bytes) -> str:
-    return from_bytes(raw.split(b"\0", 1)[0])
+    return os.fsdecode(raw.split(b"\0", 1)[0])
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ import subprocess
 import typing as t
 
 from .errors import CommandFailed, Completed, LabError, ToolMissing
-from .text import from_bytes, to_bytes
 
 # sbin is not on the PATH of a login without root's profile, and ip, bpftool and iptables live there.
 SEARCH = os.pathsep.join(["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"])
@@ -61,7 +60,7 @@ class Runner:
         try:
             process = subprocess.run(
                 [path, *argv[1:]],
-                input=None if stdin is None else to_bytes(stdin),
+                input=None if stdin is None else os.fsencode(stdin),
                 stdin=subprocess.DEVNULL if stdin is None else None,
                 capture_output=True,
                 timeout=timeout,
@@ -77,8 +76,8 @@ class Runner:
         done = Completed(
             tuple(argv),
             process.returncode,
-            from_bytes(process.stdout),
-            from_bytes(process.stderr),
+            os.fsdecode(process.stdout),
+            os.fsdecode(process.stderr),
         )
         if check and done.rc != 0:
             raise CommandFailed(done, doing)

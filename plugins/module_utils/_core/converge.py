@@ -21,7 +21,7 @@ from .errors import BadInput, LabError, Missing, NotConverged, Refused, Unforese
 from .host import Host
 from .journal import locked
 from .plan import Applied, Plan, apply_steps, undo_steps
-from .text import valid
+from .text import shown, shown_values
 
 State = t.TypeVar("State")
 Progress = t.Optional[t.Callable[[str], None]]
@@ -168,8 +168,8 @@ def run_module(
         if not module._diff:
             result.pop("diff")
         for line in result.pop("warnings"):
-            module.warn(valid(line))
-        module.exit_json(**valid(result))
+            module.warn(shown(line))
+        module.exit_json(**shown_values(result))
 
 
 def run_info_module(
@@ -187,7 +187,7 @@ def run_info_module(
         except Missing as error:
             interpreter.go_on_elsewhere(error)
             raise
-        module.exit_json(changed=False, **valid(result))
+        module.exit_json(changed=False, **shown_values(result))
 
 
 def _module(argument_spec: t.Mapping[str, t.Any], spec: t.Mapping[str, t.Any]) -> AnsibleModule:
@@ -204,7 +204,7 @@ def _module(argument_spec: t.Mapping[str, t.Any], spec: t.Mapping[str, t.Any]) -
         wrong = BadInput(
             option or "arguments", given.get(option), f"cannot be read: {error}", "give a value of its type"
         )
-        sys.stdout.write(json.dumps({"failed": True, "changed": False, "msg": valid(str(wrong))}) + "\n")
+        sys.stdout.write(json.dumps({"failed": True, "changed": False, "msg": shown(str(wrong))}) + "\n")
         sys.exit(1)
 
 
@@ -215,8 +215,8 @@ def _exits(module: AnsibleModule) -> t.Iterator[None]:
         yield
     except Exception as error:
         failure = as_failure(error)
-        result = valid({"msg": str(failure), **failure.details})
+        result = shown_values({"msg": str(failure), **failure.details})
         if isinstance(failure, Unforeseen):
             # fail_json drops a trace unless Ansible shows them all.
-            module.exit_json(failed=True, exception=valid(traceback.format_exc()), **result)
+            module.exit_json(failed=True, exception=shown(traceback.format_exc()), **result)
         module.fail_json(**result)

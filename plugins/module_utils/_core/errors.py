@@ -75,7 +75,7 @@ class LibraryBroken(LabError):
 
 @dataclass(frozen=True)
 class Completed:
-    """What a command left behind. ``stdout`` and ``stderr`` are text of any bytes: see ``_core.text``."""
+    """What a command left behind. ``stdout`` and ``stderr`` are text by os.fsdecode, which loses no byte."""
 
     argv: tuple[str, ...]
     rc: int

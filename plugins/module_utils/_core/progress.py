@@ -12,7 +12,7 @@ import typing as t
 
 from .converge import Progress
 from .errors import BadInput
-from .text import shown
+from .text import one_line
 
 # The options of a module whose action plugin shows its progress.
 TELLING: dict[str, t.Any] = {
@@ -35,7 +35,7 @@ def progress_file(params: t.Mapping[str, t.Any]) -> t.Iterator[Progress]:
     try:
 
         def tell(line: str) -> None:
-            os.write(handle, f"{shown(line)}\n".encode())
+            os.write(handle, f"{one_line(line)}\n".encode())
 
         yield tell
     finally:

@@ -15,13 +15,14 @@ from .._core import files
 from .._core.files import KeepFile, digest
 from .._core.host import Host
 from .._core.plan import Forget, Note, Plan, Step
-from .._core.text import from_bytes, shown
+from .._core.text import one_line
 
 
 @dataclass(frozen=True)
 class SourceState:
     """``found`` maps each path to its content, None where there is no file; ``written`` to the digest that we wrote.
 
+    ``older``: to the one that we had written before, which is still there when a run was killed in between.
     ``there`` are the paths at which something else than a file is, with its kind; ``replaced`` is the kind of what
     stands where the folder should be. ``ours`` are the folders that we made, inner first, with what is in each of them
     and is not the lab's.
@@ -35,11 +36,13 @@ class SourceState:
     replaced: str = ""
     ours: t.Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     others: tuple[str, ...] = ()
+    older: t.Mapping[str, str] = field(default_factory=dict)
 
     def edited(self, path: str) -> bool:
         """Whether somebody's work is at ``path``."""
         content = self.found[path]
-        return path in self.there or (content is not None and digest(content) != self.written.get(path))
+        ours = (self.written.get(path), self.older.get(path))
+        return path in self.there or (content is not None and digest(content) not in ours)
 
     def describe(self) -> dict[str, t.Optional[str]]:
         """For the diff."""
@@ -60,11 +63,12 @@ class SourcesResource:
 
     def observe(self, host: Host) -> SourceState:
         """Read the files."""
-        written = {
-            key[len("file:") :]: entry.value["written"]
+        claims = {
+            key[len("file:") :]: entry.value
             for key, entry in host.journal.claims(f"file:{self.folder}/").items()
             if entry.value and "written" in entry.value
         }
+        written = {path: value["written"] for path, value in claims.items()}
         paths = sorted({f"{self.folder}/{name}" for name in self.contents} if self.present else set(written))
         kind = files.kind(self.folder)
         replaced = kind if kind != "folder" else ""
@@ -78,6 +82,7 @@ class SourcesResource:
             replaced=replaced,
             ours={folder: _strangers(host, folder, written) for folder in _claimed(host, self.folder)},
             others=() if replaced else _strangers(host, self.folder, written),
+            older={path: value["replaces"] for path, value in claims.items() if value.get("replaces")},
         )
 
     def plan(self, now: SourceState) -> Plan:
@@ -119,7 +124,7 @@ class SourcesResource:
                 strangers += tuple(path for path in inside if path not in strangers)
             if warnings or strangers or folder not in now.folders:
                 steps.append(Forget(f"dir:{folder}"))
-        warnings += [f"{shown(path)} is not the lab's and stays." for path in strangers]
+        warnings += [f"{one_line(path)} is not the lab's and stays." for path in strangers]
         if not steps and now.empty:
             steps = [Sweep(self.folder)]
         return Plan(now.describe(), after, tuple(steps), tuple(warnings))
@@ -151,7 +156,7 @@ def _strangers(host: Host, folder: str, written: t.Collection[str]) -> tuple[str
 
 
 def _text(content: t.Optional[bytes]) -> t.Optional[str]:
-    return None if content is None else from_bytes(content)
+    return None if content is None else os.fsdecode(content)
 
 
 @dataclass(frozen=True)
@@ -186,7 +191,10 @@ class WriteSource(Step):
             files.write(self.path, self.old)
 
     def notes(self) -> tuple[Note, ...]:
-        return (Note("claim", f"file:{self.path}", {"written": digest(self.content)}, volatile=False),)
+        value = {"written": digest(self.content)}
+        if self.old is not None and not self.edited:
+            value["replaces"] = digest(self.old)
+        return (Note("claim", f"file:{self.path}", value, volatile=False),)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from .._bpf.syscall import LinkInfo
 from .._core.errors import LabError
 from .._core.host import Host
 from .._core.plan import Plan, Step
+from .._core.text import one_line
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ class RemoveStray(Step):
     what: str
 
     def title(self) -> str:
-        return f"unpin {self.path} ({self.what}), which the lab did not make"
+        return f"unpin {one_line(self.path)} ({self.what}), which the lab did not make"
 
     def apply(self, host: Host) -> None:
         keep(host, self.path)
@@ -101,7 +102,7 @@ class RemoveStrayFolder(Step):
     path: str
 
     def title(self) -> str:
-        return f"remove the folder {self.path}, which the lab did not make"
+        return f"remove the folder {one_line(self.path)}, which the lab did not make"
 
     def apply(self, host: Host) -> None:
         try:
