@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import glob
 import importlib
-import importlib.metadata
 import importlib.util
 import json
 import os
@@ -24,7 +23,6 @@ import typing as t
 from dataclasses import dataclass
 
 from ansible.module_utils import basic
-from ansible.module_utils.common import respawn
 
 from .._python import OLDEST
 from .errors import LabError, LibraryBroken, Missing
@@ -108,9 +106,11 @@ def here(name: str) -> Library:
         importlib.import_module(LIBRARIES[name].module)
     except Exception as error:  # whatever a damaged file or a library of another Python raises
         return Library(name, sys.executable, why=f"{type(error).__name__}: {error}", broken=True)
+    from importlib import metadata  # late, as all that a run without a change does not need
+
     version = ""
-    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-        version = importlib.metadata.version(LIBRARIES[name].distribution) or ""
+    with contextlib.suppress(metadata.PackageNotFoundError):
+        version = metadata.version(LIBRARIES[name].distribution) or ""
     return _judged(name, sys.executable, version)
 
 
@@ -215,6 +215,8 @@ def go_on_elsewhere(error: Missing) -> None:
     ansible-core's own way, which keeps check mode and all else: the arguments are the same bytes. It writes them into
     a pipe that nobody reads yet, so that more than a pipe holds would wait for ever: they are handed over in memory.
     """
+    from ansible.module_utils.common import respawn
+
     main = sys.modules["__main__"]
     if not error.python or respawn.has_respawned() or not hasattr(main, "_module_fqn"):
         return
@@ -228,6 +230,6 @@ def go_on_elsewhere(error: Missing) -> None:
 
 def take_over() -> None:
     """In a module that was started anew: the arguments that were handed over."""
-    if respawn.has_respawned() and (basic._ANSIBLE_ARGS or b"").startswith(_HANDED):
+    if (basic._ANSIBLE_ARGS or b"").startswith(_HANDED):
         with open(basic._ANSIBLE_ARGS[len(_HANDED) :].decode(), "rb") as file:
             basic._ANSIBLE_ARGS = file.read()
