@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import fnmatch
+import glob
 import hashlib
 import json
 import os
@@ -41,7 +42,8 @@ NOT_COMPARED = {
 NAMES = {"iptables": "ip_tables_names", "ip6tables": "ip6_tables_names"}
 LINK = ("ifname", "mtu", "address", "txqlen", "qdisc", "group", "xdp", "master", "linkinfo", "link", "ifalias")
 VOLATILE_LINK = re.compile(r"LOWER_UP|RUNNING|NO-CARRIER|M-DOWN")  # they follow the other end
-TREES = ("/etc", "/var/lib/ebpf.lab", "/run/netns", "/etc/netns")
+TREES = ("/etc", "/var/lib/ebpf.lab", "/run/netns", "/usr/local/src")  # not all of /usr/local: that takes seconds
+RUN = "/run/*ebpf*"  # files of ours where everybody's come and go; a lock file may stay, for two must not hold it
 
 Json = t.Any
 
@@ -234,7 +236,8 @@ def take(counters: bool = False, all_ids: bool = False) -> dict[str, Json]:
         "bpffs": bpffs(),
         "objects": ids() if all_ids else "not asked for",
         "mounts": mounts(),
-        "files": {path: text for root in TREES for path, text in tree(root).items()},
+        "files": {path: text for root in TREES for path, text in tree(root).items()}
+        | {path: describe(path) for path in glob.glob(RUN) if not path.endswith(".lock")},
     }
 
 

@@ -89,6 +89,9 @@ CHANGES = {
     "a file in /etc": ("touch /etc/sysctl.d/60-ebpf-lab.conf", "/etc/sysctl.d/60-ebpf-lab.conf"),
     "a mode in /etc": ("chmod 600 /etc/hostname", "/etc/hostname"),
     "a journal": ("mkdir /var/lib/ebpf.lab", "/var/lib/ebpf.lab"),
+    "a source": ("mkdir -p /usr/local/src/ebpf.lab/lecture2", "/usr/local/src/ebpf.lab/lecture2"),
+    "a progress file": ("touch /run/ebpf.lab-1.progress", "/run/ebpf.lab-1.progress"),
+    "a folder for namespaces": ("mkdir /run/netns", "/run/netns"),
 }
 
 
