@@ -5,7 +5,7 @@
 
 These functions are called in a private machine, by ``private.inside``. A try is a dict: ``scenario``, ``point`` and
 ``number`` (or ``random``, a moment in seconds), and ``whom`` ("alone", "group") with ``way`` ("down": torn down at
-once, "again": run again first), or ``error`` (a number). The answer's ``wrong`` is empty when all is as promised.
+once, "again": run again first), or ``errno``. The answer's ``wrong`` is empty when all is as promised.
 """
 
 from __future__ import annotations
@@ -13,14 +13,13 @@ from __future__ import annotations
 import os
 import typing as t
 
-from . import product
 from .private import INSTANCES, TryFailed, furnish, left_over, snapshot, unreadable
-from .product import Command, failed
+from .product import failed
 from .scenarios import Scenario, scenarios
-from .supervisor import GO_ON, Answer, Call, Decide
+from .supervisor import GO_ON, Answer, Call
 
 Answers = dict[str, t.Any]
-UNHELPFUL = ("Unknown error", "Traceback", "[Errno")
+UNHELPFUL = ("Unknown error", "[Errno")
 
 
 def count(given: Answers) -> Answers:
@@ -59,23 +58,27 @@ def refuse(given: Answers) -> Answers:
     scenario = scenarios()[given["scenario"]]
     before = _begin(scenario)
     was = snapshot()
-    watch = _Watch(given, Answer(error=given["error"]))
+    watch = _Watch(given, Answer(error=given["errno"]))
     done = scenario.target.supervised(watch)
     if not done.run.hit:
         watch.clear()
         return {"hit": False, "wrong": [], "points": [[point.name, point.number] for point in done.run.points]}
     said = failed(done.result)
-    wrong = [
-        f"said {word!r}: {said:.300}" for word in UNHELPFUL if word in said or word == done.result.get("traceback")
-    ]
-    if "traceback" in done.result:
-        wrong.append(f"a traceback: {done.result['traceback'][-300:]}")
+    wrong = unhelpful(done.result)
     if said and not done.result.get("not_undone"):
         # What is written in the journal may differ as long as it means the same.
         wrong += [f"not taken back: {line}" for line in left_over(was) if "/var/lib/ebpf.lab/" not in line]
     wrong += _converges(scenario)
     wrong += _end(scenario, before, watch)
     return {"hit": True, "failed": bool(said), "wrong": wrong}
+
+
+def unhelpful(answer: Answers) -> list[str]:
+    """What in a failure's words helps nobody."""
+    said, trace = failed(answer), answer.get("traceback", "")
+    if trace or "Traceback" in said:
+        return [f"a traceback: {(trace or said).strip().splitlines()[-1]}"]
+    return [f"said {word!r}: {said:.300}" for word in UNHELPFUL if word in said]
 
 
 class _Watch:
@@ -129,6 +132,3 @@ def _end(scenario: Scenario, before: dict[str, t.Any], watch: _Watch) -> list[st
 
 def _wrong(what: str, why: str) -> list[str]:
     return [f"{what} failed: {why:.500}"] if why else []
-
-
-__all__ = ["Command", "Decide", "count", "kill", "product", "refuse"]

@@ -111,7 +111,7 @@ def module(name: str, /, *, check: bool = False, **params: t.Any) -> Command:
     return Command((PYTHON, "-c", DRIVER, name, ANSIBLE), json.dumps({"ANSIBLE_MODULE_ARGS": arguments}))
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def lab_file(name: str) -> tuple[dict[str, t.Any], dict[str, str]]:
     """A shipped lab's content, and the sources that it names."""
     with open(ROOT / "playbooks" / "labs" / f"{name}.yml", encoding="utf-8") as file:

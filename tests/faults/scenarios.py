@@ -21,7 +21,8 @@ WORK = "/usr/local/src/faults"
 class Scenario:
     """``target`` is what is killed, ``before`` brings the machine there, ``down`` takes everything away again.
 
-    ``again`` proves after a kill that the next run converges; it is the target itself unless that takes away.
+    ``check`` is the target in check mode: after it was run again it has nothing to do. ``bpffs``: it is mounted, with
+    the owner's pins in it; else the run has to mount it.
     """
 
     name: str
@@ -142,8 +143,8 @@ def _module(
     down = product.all_of(back, after) if after else back
     starts = (before,) if before else ()
     check_there, check_back = (product.module(name, check=True, **params) for params in (present, absent))
-    yield Scenario(f"{name} there", there, down, starts, check_there)
-    yield Scenario(f"{name} back", back, down, (*starts, there), check_back)
+    yield Scenario(f"{name} there", there, down, starts, check_there, bpffs=True)
+    yield Scenario(f"{name} back", back, down, (*starts, there), check_back, bpffs=True)
 
 
 def scenarios() -> dict[str, Scenario]:

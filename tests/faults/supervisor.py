@@ -8,7 +8,7 @@ to us (seccomp_unotify(2)). A call is named by what it is about, with random nam
 of the same name, so that the same point is met again in another run. While ``decide`` thinks, the program stands still:
 it may let the call be made, answer it with an error, or kill the program before it is made.
 
-    python supervisor.py launch FOLDER COMMAND...     the program's side: puts itself under a filter, then becomes COMMAND
+    python supervisor.py launch FOLDER COMMAND...     the program's side: puts on the filter, then becomes COMMAND
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ Decide = t.Callable[[Call], Answer]
 
 @dataclass
 class Run:
-    """What came of a supervised run. ``hit`` are the calls that were not simply made, ``rc`` is as subprocess has it."""
+    """What came of a run. ``hit`` are the calls that were not simply made, ``rc`` is as subprocess has it."""
 
     rc: int = 0
     stdout: str = ""

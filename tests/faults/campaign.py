@@ -1,0 +1,262 @@
+# Copyright (c) 2026 the ebpf.lab authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Kills runs and refuses their system calls, at every point before which they change something, and says what is left.
+
+    python -m ansible_collections.ebpf.lab.tests.faults.campaign               # the cut: some points of some scenarios
+    python -m ansible_collections.ebpf.lab.tests.faults.campaign --long        # every point; goes on where it was
+    ... --long --minutes 20 --only "lecture2 up" --jobs 3
+
+Each scenario is a test, for kills and again for refused calls: it passes when every try was hit and left nothing.
+EXPECTED names those that are known to fail, with their case's number; one that does not fail any more is a failure.
+"""
+
+from __future__ import annotations
+
+import argparse
+import concurrent.futures
+import errno
+import fnmatch
+import json
+import random
+import signal
+import sys
+import time
+import typing as t
+
+from .expected import EXPECTED
+from .figures import Figures, Record, common, table
+from .private import SCRATCH, TryFailed, inside
+from .scenarios import Scenario, scenarios
+
+ERRORS = ("ENOSPC", "EROFS", "EBUSY", "ENOBUFS", "ENOMEM", "EINTR", "EPERM")
+RANDOM_KILLS = 20  # of each scenario, in the long run
+CUT_SCENARIOS = 6
+Try = dict[str, t.Any]
+KINDS = {"kill": "killed", "refuse": "refused"}
+FUNCTIONS = {"count": "kills:count", "kill": "kills:kill", "refuse": "kills:refuse"}
+
+
+class Campaign:
+    """Makes tries until there is none left or the time is over."""
+
+    def __init__(self, figures: Figures, chosen: t.Mapping[str, Scenario], jobs: int, deadline: float) -> None:
+        self.figures = figures
+        self.chosen = chosen
+        self.deadline = deadline
+        self.jobs = jobs
+        self.stopped = False
+
+    def go(self, tries: t.Sequence[Try]) -> None:
+        """Make those that have not been made."""
+        done = {_key(record) for record in self.figures.records}
+        left = [one for one in tries if _key(one) not in done]
+        with concurrent.futures.ThreadPoolExecutor(self.jobs) as pool:
+            for _nothing in pool.map(self._one, left):
+                pass
+
+    def _one(self, one: Try) -> None:
+        if self.stopped or time.monotonic() > self.deadline:
+            return
+        start = time.monotonic()
+        given = dict(one)
+        try:
+            for _attempt in range(5):
+                answer = inside(FUNCTIONS[one["kind"]], given, bpffs=self.chosen[one["scenario"]].bpffs)
+                if answer.get("hit", True) or "random" not in given:
+                    break
+                given["random"] /= 2  # the run was over before: it is not as long each time
+        except TryFailed as error:
+            answer = {"hit": False, "wrong": [], "error": str(error)[-2000:]}
+        if self.stopped:  # what was stopped half way is no try
+            return
+        if answer.get("hit", True):
+            answer.pop("points" if one["kind"] != "count" else "", None)
+        self.figures.add({**one, **answer, "took": round(time.monotonic() - start, 1)})
+
+
+def _key(one: t.Mapping[str, t.Any]) -> str:
+    names = ("kind", "scenario", "nth", "point", "number", "random", "whom", "way", "errno")
+    return json.dumps([one.get(name) for name in names])
+
+
+def counted(figures: Figures) -> dict[str, Record]:
+    """Each scenario's points, once they are known."""
+    return {record["scenario"]: record for record in figures.of("count") if record.get("points") is not None}
+
+
+def kills(name: str, record: Record, chance: random.Random) -> list[Try]:
+    """All kills of a scenario: each point alone and as a group, torn down at once or run again; and random ones."""
+    found = []
+    for turn in (0, 1):
+        for index, (point, number) in enumerate(record["points"]):
+            whom = ("alone", "group")[(index + turn) % 2]
+            way = ("down", "again")[(index // 2 + turn) % 2]
+            found.append({"point": point, "number": number, "whom": whom, "way": way})
+    for index in range(RANDOM_KILLS):
+        moment = round(chance.uniform(0.05, 0.95) * record["seconds"], 3)
+        whom, way = ("alone", "group")[index % 2], ("down", "again")[index // 2 % 2]
+        found.append({"random": moment, "whom": whom, "way": way})
+    return [{"kind": "kill", "scenario": name, **one} for one in found]
+
+
+def refusals(name: str, record: Record, chance: random.Random) -> list[Try]:
+    """Each call once with an error; which one is drawn."""
+    return [
+        {
+            "kind": "refuse",
+            "scenario": name,
+            "point": point,
+            "number": number,
+            "errno": getattr(errno, chance.choice(ERRORS)),
+        }
+        for point, number in record["points"]
+    ]
+
+
+def long_run(campaign: Campaign, seed: int) -> None:
+    """All scenarios side by side, so that a run that is stopped has seen something of each."""
+    names = list(campaign.chosen)
+    campaign.go([{"kind": "count", "scenario": name, "nth": nth} for nth in (1, 2) for name in names])
+    known = counted(campaign.figures)
+    chance = random.Random(seed)
+    passes: dict[int, list[Try]] = {0: [], 1: [], 2: []}
+    for name in names:
+        if name in known:
+            points = len(known[name]["points"])
+            killed = kills(name, known[name], chance)
+            once = killed[:points] + killed[2 * points :][: max(2, RANDOM_KILLS // 4)]
+            passes[0] += once
+            passes[1] += refusals(name, known[name], chance)
+            passes[2] += [one for one in killed if one not in once]
+    for tries in passes.values():
+        chance.shuffle(tries)
+        campaign.go(tries)
+
+
+def cut(campaign: Campaign, seed: int, size: int) -> None:
+    """Some scenarios, a few tries of each; of those that are expected to fail also a try that is known to."""
+    chance = random.Random(seed)
+    names = list(campaign.chosen)
+    always = [name for name in ("lecture2 up", "lecture2 down drop") if name in names]
+    others = [name for name in names if name not in always]
+    names = [*always, *chance.sample(others, max(0, min(len(others), size - len(always))))]
+    campaign.go([{"kind": "count", "scenario": name, "nth": 1} for name in names])
+    known = counted(campaign.figures)
+    tries: list[Try] = []
+    for name in names:
+        if name not in known:
+            continue
+        for kind, make in (("kill", kills), ("refuse", refusals)):
+            tries += chance.sample(all_tries := make(name, known[name], chance), min(2, len(all_tries)))
+            mark = EXPECTED.get((kind, name))
+            if mark is not None:
+                tries.append({"kind": kind, "scenario": name, **mark.witness})
+    campaign.go(tries)
+
+
+def judge(figures: Figures, complete: bool) -> tuple[list[dict[str, t.Any]], list[str], dict[str, int]]:
+    """The rows of the table, what failed in words, and pytest's counts."""
+    rows, words = [], []
+    counts = {"passed": 0, "failed": 0, "xfailed": 0}
+    known = counted(figures)
+    for name in dict.fromkeys(record["scenario"] for record in figures.records):
+        unfit = _unfit([record for record in figures.of("count") if record["scenario"] == name])
+        for kind, verb in KINDS.items():
+            tried = [record for record in figures.of(kind) if record["scenario"] == name]
+            if not tried and not unfit:
+                continue
+            missed = [record for record in tried if not record["hit"]]
+            wrong = [record for record in tried if record["wrong"]]
+            mark = EXPECTED.get((kind, name))
+            points = {(point, number) for point, number in known.get(name, {}).get("points", ())}
+            hit = {(record["point"], record["number"]) for record in tried if record["hit"] and "point" in record}
+            problems = list(unfit)
+            problems += [f"not hit: {_shown(record)}" for record in missed]
+            if mark is None:
+                problems += [f"{_shown(record)}: {record['wrong'][0]}" for record in wrong]
+            elif not wrong and ((complete and hit >= points) or any(_is(record, mark.witness) for record in tried)):
+                problems.append(f"expected to fail ({mark.case}) and does not: take its mark away")
+            verdict = "failed" if problems else "xfailed" if mark is not None and wrong else "passed"
+            counts[verdict] += 1
+            words += [f"FAILED {name}, {verb}: {problem}" for problem in problems[:10]]
+            rows.append(
+                {
+                    "scenario": name,
+                    "what": verb,
+                    "known": len(points),
+                    "hit": len(hit & points),
+                    "tries": len(tried),
+                    "missed": len(missed),
+                    "wrong": len(wrong),
+                    "verdict": verdict + (f" {mark.case}" if mark is not None else ""),
+                }
+            )
+    return rows, words, counts
+
+
+def _is(record: Record, witness: t.Mapping[str, t.Any]) -> bool:
+    return all(record.get(key) == value for key, value in witness.items())
+
+
+def _unfit(records: t.Sequence[Record]) -> list[str]:
+    """Why a scenario cannot be aimed at: its unkilled run fails, or two of them differ."""
+    found = [str(one.get("error") or one["wrong"]) for one in records if one.get("error") or one["wrong"]]
+    lists = [record["points"] for record in records if "points" in record]
+    if len(lists) > 1 and sorted(map(tuple, lists[0])) != sorted(map(tuple, lists[1])):
+        first, second = ({tuple(point) for point in points} for points in lists[:2])
+        found.append(f"two unkilled runs have other points: {sorted(first ^ second)[:5]}")
+    return [f"the unkilled run: {line}" for line in found]
+
+
+def _shown(record: Record) -> str:
+    where = f"{record['point']} #{record['number']}" if "point" in record else f"after {record['random']} s"
+    if record["kind"] == "refuse":
+        return f"{errno.errorcode[record['errno']]} at {where}"
+    return f"{record['whom']}, {record['way']}, {where}"
+
+
+def main() -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--long", action="store_true", help="every point of every scenario")
+    parser.add_argument("--minutes", type=float, default=0.0, help="stop after so long; the next run goes on there")
+    parser.add_argument("--seed", type=int, default=None, help="what is drawn; printed")
+    parser.add_argument("--jobs", type=int, default=2, help="machines at the same time (default: 2)")
+    parser.add_argument("--only", default="*", metavar="PATTERN", help="scenarios, for example 'lecture2 *'")
+    parser.add_argument("--scenarios", type=int, default=CUT_SCENARIOS, help="how many, in the cut")
+    args = parser.parse_args()
+    seed = args.seed if args.seed is not None else 1 if args.long else random.randrange(1 << 16)
+    chosen = {name: one for name, one in scenarios().items() if fnmatch.fnmatch(name, args.only)}
+    if not chosen:
+        parser.error(f"no scenario is called so; there are {', '.join(scenarios())}")
+    minutes = args.minutes or (600.0 if args.long else 10.0)
+    print(f"seed {seed}, {len(chosen)} scenarios, {minutes:g} minutes at the most", flush=True)
+    figures = Figures("long") if args.long else Figures("cut", state=f"{seed} {time.time()}")
+    campaign = Campaign(figures, chosen, args.jobs, time.monotonic() + 60 * minutes)
+
+    def stop(*_args: t.Any) -> None:
+        campaign.stopped = True
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, stop)
+    if args.long:
+        long_run(campaign, seed)
+    else:
+        cut(campaign, seed, args.scenarios)
+    rows, words, counts = judge(figures, args.long)
+    print(table(rows))
+    for kind in KINDS:
+        tried = figures.of(kind)
+        hit = sum(record["hit"] for record in tried)
+        wrong = sum(bool(record["wrong"]) for record in tried)
+        print(f"\n{KINDS[kind]}: {len(tried)} tries, {hit} hit, {wrong} with something wrong, most often:")
+        print("\n".join(common(tried)))
+    (SCRATCH / f"{figures.path.stem}.json").write_text(json.dumps(rows, indent=1), encoding="utf-8")
+    print("\n".join(words))
+    print(", ".join(f"{number} {word}" for word, number in counts.items()))
+    return 1 if counts["failed"] or not rows else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
