@@ -130,18 +130,23 @@ class Answer:
 
 
 GO_ON = Answer()
+RUNS = "run "  # a program is started: changes nothing, so it is no point, but ``decide`` is asked
 Decide = t.Callable[[Call], Answer]
 
 
 @dataclass
 class Run:
-    """What came of a run. ``hit`` are the calls that were not simply made, ``rc`` is as subprocess has it."""
+    """What came of a run. ``hit`` are the calls that were not simply made, ``rc`` is as subprocess has it.
+
+    ``programs`` are the paths of those that it started, also where there is none.
+    """
 
     rc: int = 0
     stdout: str = ""
     stderr: str = ""
     points: list[Point] = field(default_factory=list)
     hit: list[Point] = field(default_factory=list)
+    programs: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
 
@@ -155,13 +160,14 @@ class CannotSupervise(Exception):
 def _program() -> bytes:
     """The filter: the calls in NUMBERS are handed over, those that can be told by a number only when they change."""
     code: list[tuple[int, int, int, int]] = []
-    load, equal, any_bit, give = 0x20, 0x15, 0x45, 0x06  # BPF_LD|W|ABS, JMP|JEQ|K, JMP|JSET|K, RET|K
+    # BPF_LD|W|ABS, BPF_JMP|JEQ|K, JMP|JGE|K, JMP|JSET|K, BPF_RET|K
+    load, equal, at_least, any_bit, give = 0x20, 0x15, 0x35, 0x45, 0x06
     numbers = NUMBERS[platform.machine()]
     conditions = {
         "open": (1, any_bit, OPEN_CHANGES),
         "openat": (2, any_bit, OPEN_CHANGES),
         "setsockopt": (2, equal, IPT_SO_SET_REPLACE),
-        "write": (0, any_bit, 0xFFFFFFFC),  # not stdin, stdout, stderr and 3
+        "write": (0, at_least, 3),  # what is said to others is no change
     }
     code += [(load, 0, 0, 4), (equal, 1, 0, AUDIT_ARCH[platform.machine()]), (give, 0, 0, ALLOW), (load, 0, 0, 0)]
     for name, number in numbers.items():
@@ -289,6 +295,9 @@ class Supervisor:
         answer = GO_ON
         if self._started:
             with contextlib.suppress(OSError, struct.error):  # killed in the meantime: there is nothing to read
+                if NAMES[number] == "execve":
+                    self.run.programs.append(_path(tid, arguments, None, arguments[0]))
+                    answer = self.decide(Call(RUNS + self.run.programs[-1], 0, tid, False, self.run.programs[-1]))
                 name, path = describe(number, arguments, tid)
                 if name and (tid, name) != self._writing:
                     answer = self._judge(name, tid, path)

@@ -1,0 +1,157 @@
+# Copyright (c) 2026 the ebpf.lab authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The measure itself: it stops where it is aimed, names what is about to happen, and misses nothing."""
+
+from __future__ import annotations
+
+import errno
+import json
+import pathlib
+import signal
+import typing as t
+
+import pytest
+
+from . import campaign
+from .expected import Mark
+from .figures import Figures
+from .private import TryFailed, inside
+from .supervisor import GO_ON, Answer, Call, Run, at, supervise
+
+
+@pytest.fixture
+def run(tmp_path: pathlib.Path) -> t.Callable[..., Run]:
+    """Runs a script of the shell under supervision, in a folder of its own."""
+    place = tmp_path / "place"
+    place.mkdir()
+
+    def supervised(script: str, *args: t.Any, **options: t.Any) -> Run:
+        return supervise(["sh", "-c", script], *args, folder=str(tmp_path / "run"), cwd=str(place), **options)
+
+    return supervised
+
+
+def names(run: Run, folder: pathlib.Path) -> list[str]:
+    """The points, as they would be in any folder."""
+    return [str(point).replace(f"{folder}/place/", "") for point in run.points]
+
+
+def test_calls_that_change_something_are_named_and_numbered(run: t.Any, tmp_path: pathlib.Path) -> None:
+    script = "mkdir a; cat </dev/null >a/f; echo x >>a/f; mv a/f a/g; ls a >/dev/null; rm -r a; mkdir a; exit 7"
+    first, second = run(script), run(f"{script}; :")
+    assert names(first, tmp_path) == [
+        *("mkdir a #1", "open a/f #1", "open a/f #2"),
+        *("rename a/f a/g #1", "unlink a/g #1", "unlink a #1", "mkdir a #2"),
+    ]
+    assert (first.rc, first.hit) == (7, []) and "/usr/bin/mv" in first.programs
+    assert second.points[:-1] == first.points[:-1]
+
+
+def test_random_names_are_made_equal(run: t.Any, tmp_path: pathlib.Path) -> None:
+    steps = (
+        "import os, tempfile",
+        "file, name = tempfile.mkstemp(prefix='.journal-', dir='.')",
+        "os.write(file, b'x')",
+    )
+    python = "; ".join((*steps, "os.unlink(name)"))
+    runs = [names(run(f'/usr/bin/python3 -SEIc "{python}"'), tmp_path) for _turn in range(2)]
+    assert runs[0] == runs[1] == ["open .journal-* #1", "write .journal-* #1", "unlink .journal-* #1"]
+
+
+def test_netlink_and_nftables_are_named_and_questions_are_not(run: t.Any) -> None:
+    found = run("unshare -n sh -c 'ip link add a type veth peer name b; ip -j link; iptables-nft -A FORWARD -j ACCEPT'")
+    kinds = [point.name for point in found.points if not point.name.startswith("open")]
+    assert kinds[0] == "unshare 0x40000000" and "netlink NEWLINK" in kinds and "netlink batch of nftables" in kinds[-1]
+    assert run("ip -j link; ip -j route").points == []
+
+
+def test_a_kill_comes_before_the_call(run: t.Any, tmp_path: pathlib.Path) -> None:
+    name = f"mkdir {tmp_path}/place/b"
+    for whom in ("alone", "group"):
+        done = run(
+            f'exec /usr/bin/python3 -SEIc \'import os; os.mkdir("{whom}"); os.mkdir("b")\'',
+            at(name, 1, Answer(kill=whom)),
+        )
+        assert done.rc == -signal.SIGKILL and [str(point) for point in done.hit] == [f"{name} #1"]
+        assert (tmp_path / "place" / whom).is_dir() and not (tmp_path / "place" / "b").exists()
+
+
+def test_alone_leaves_the_children_to_their_end(run: t.Any, tmp_path: pathlib.Path) -> None:
+    """The run is over when the last of them has ended."""
+    name = f"mkdir {tmp_path}/place/b"
+    script = "sh -c 'mkdir b; sleep 0.3; mkdir c'; mkdir d"
+    assert run(script, at(name, 1, Answer(kill="alone"))).rc == -signal.SIGKILL
+    assert sorted(path.name for path in (tmp_path / "place").iterdir()) == ["b", "c"]
+    assert run(script.replace("mkdir b", "mkdir e; mkdir b"), at(name, 1, Answer(kill="group"))).rc == -signal.SIGKILL
+    assert sorted(path.name for path in (tmp_path / "place").iterdir()) == ["b", "c", "e"]
+
+
+def test_an_error_is_the_callers_and_comes_once(run: t.Any, tmp_path: pathlib.Path) -> None:
+    done = run("mkdir a || mkdir a", at(f"mkdir {tmp_path}/place/a", 1, Answer(error=errno.ENOSPC)))
+    assert "No space left" in done.stderr and done.rc == 0 and (tmp_path / "place" / "a").is_dir()
+    assert names(done, tmp_path) == ["mkdir a #1", "mkdir a #2"]
+
+
+def test_what_is_not_met_is_not_hit(run: t.Any) -> None:
+    assert run("mkdir a", at("mkdir /nowhere", 1, Answer(kill="group"))).hit == []
+
+
+def test_at_a_moment(run: t.Any) -> None:
+    done = run("sleep 30", kill_after=(0.1, "group"))
+    assert done.rc == -signal.SIGKILL and len(done.hit) == 1 and done.seconds < 10
+    assert run("true", kill_after=(20.0, "group")).hit == []
+
+
+def test_the_world_can_go_on_while_a_run_stands_still(run: t.Any, tmp_path: pathlib.Path) -> None:
+    def decide(call: Call) -> Answer:
+        if call.name.startswith("mkdir") and call.main:
+            pathlib.Path(call.path).mkdir()
+        return GO_ON
+
+    assert run("exec mkdir a", decide).rc == 1
+
+
+def test_a_private_machine_has_a_world_of_its_own() -> None:
+    machines = [inside("selftest:furnished", {}, bpffs=bpffs) for bpffs in (True, False)]
+    for machine in machines:
+        assert machine["again"] == [] and machine["blind"] == []
+    with pytest.raises(TryFailed, match="no such thing"):
+        inside("selftest:raises", {})
+
+
+def test_figures_go_on_where_they_were(tmp_path: pathlib.Path) -> None:
+    first = Figures("x", tmp_path, "one")
+    first.add({"kind": "kill", "number": 1})
+    with first.path.open("a", encoding="utf-8") as file:
+        file.write('{"kind": "kill", "num')  # stopped while it was written
+    again = Figures("x", tmp_path, "one")
+    assert again.records == [{"kind": "kill", "number": 1}]
+    again.add({"kind": "kill", "number": 2})
+    assert [json.loads(line)["number"] for line in again.path.read_text().splitlines()[1:]] == [1, 2]
+    assert Figures("x", tmp_path, "another state of the code").records == []
+
+
+TRY = {"kind": "kill", "scenario": "s", "point": "p", "number": 1, "whom": "alone", "way": "down"}
+COUNT = {"kind": "count", "scenario": "s", "nth": 1, "points": [["p", 1]], "seconds": 1.0, "wrong": []}
+JUDGED = {
+    "all is well": ([{"hit": True, "wrong": []}], None, "passed"),
+    "something is left": ([{"hit": True, "wrong": ["left: x"]}], None, "failed"),
+    "a miss": ([{"hit": False, "wrong": []}], None, "failed"),
+    "a miss where failure is expected": ([{"hit": False, "wrong": ["x"]}], "mark", "failed"),
+    "expected": ([{"hit": True, "wrong": ["left: x"]}], "mark", "xfailed"),
+    "expected and does not fail": ([{"hit": True, "wrong": []}], "mark", "failed"),
+}
+
+
+@pytest.mark.parametrize("what", JUDGED)
+def test_judged(what: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers, mark, verdict = JUDGED[what]
+    expected = {("kill", "s"): Mark("C0", {"point": "p", "number": 1, "whom": "alone"})} if mark else {}
+    monkeypatch.setattr(campaign, "EXPECTED", expected)
+    figures = Figures("x", tmp_path, "one")
+    figures.records += [COUNT, *({**TRY, **answer} for answer in answers)]
+    _rows, words, counts = campaign.judge(figures, complete=False)
+    assert counts == {**dict.fromkeys(counts, 0), verdict: 1}, words
+    figures.records.append({**COUNT, "nth": 2, "points": [["q", 1]]})
+    assert campaign.judge(figures, complete=False)[2]["failed"], "two unkilled runs with other points"
