@@ -373,7 +373,7 @@ def c16(_given: Given) -> Wrong:
 def c17(_given: Given) -> Wrong:
     """Two graders at once find what each finds alone."""
     well(product.up("count", traffic=False))
-    alone = _found(well(product.verify()))
+    alone = found_by(well(product.verify()))
     if not any(change for _name, change in alone):
         raise TryFailed(f"a grader alone finds no packets: {alone}")
     b_has_sent, a_is_done = threading.Event(), threading.Event()
@@ -403,13 +403,13 @@ def c17(_given: Given) -> Wrong:
         raise TryFailed("the first grader sent nothing")
     b_runs[0].join(60)
     return [
-        f"the {name} grader: {failed(answer) or _found(answer)}, alone it is {alone}"
+        f"the {name} grader: {failed(answer) or found_by(answer)}, alone it is {alone}"
         for name, answer in sorted(answers.items())
-        if failed(answer) or _found(answer) != alone
+        if failed(answer) or found_by(answer) != alone
     ]
 
 
-def _found(answer: Given) -> list[tuple[str, t.Any]]:
+def found_by(answer: Given) -> list[tuple[str, t.Any]]:
     """What a grader saw change in each map."""
     return [(entry["name"], [one["change"] for one in entry["entries"]]) for entry in answer["facts"]["maps"]]
 

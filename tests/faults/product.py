@@ -115,7 +115,7 @@ def module(name: str, /, *, check: bool = False, **params: t.Any) -> Command:
 def lab_file(name: str) -> tuple[dict[str, t.Any], dict[str, str]]:
     """A shipped lab's content, and the sources that it names."""
     with open(ROOT / "playbooks" / "labs" / f"{name}.yml", encoding="utf-8") as file:
-        content = yaml.safe_load(file)
+        content = yaml.load(file, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     names = {entry["source"] for entry in content["objects"].values()} | set(content.get("headers", ()))
     return content, {name: (ROOT / "files" / "bpf" / name).read_text(encoding="utf-8") for name in sorted(names)}
 
