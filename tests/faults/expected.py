@@ -9,6 +9,7 @@ import errno
 import typing as t
 from dataclasses import dataclass
 
+from .private import INSTANCES
 from .scenarios import scenarios
 
 
@@ -28,6 +29,11 @@ def _expected() -> dict[tuple[str, str], Mark]:
         ("together", "at once: up, down, up"): Mark("C7", {"nth": 1}),
         ("together", "at once: two graders"): Mark("C17", {"nth": 1}),
     }
+    instance = f"{INSTANCES}ebpf_lab_*"
+    grader = "lecture2 verify drop"
+    enable = {"point": f"open {instance}/events/bpf_trace/bpf_trace_printk/enable", "number": 1}
+    found["kill", grader] = Mark("C18", {**enable, "whom": "group", "way": "down"})
+    found["refuse", grader] = Mark("C18", {"point": f"rmdir {instance}", "number": 1, "errno": errno.EBUSY})
     point = {"point": NOTES, "number": 1}
     for name in scenarios():
         if " verify " not in name:

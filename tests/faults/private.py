@@ -141,7 +141,7 @@ def prepare() -> None:
     if not link.exists():
         link.parent.mkdir(parents=True, exist_ok=True)
         with contextlib.suppress(FileExistsError):
-            link.symlink_to(ROOT)
+            link.symlink_to(os.path.relpath(ROOT, link.parent))  # a copied checkout is to test itself
     for name, source in OBJECTS.items():
         target = SCRATCH / f"{name}.o"
         if not target.exists() or target.stat().st_mtime < os.stat(__file__).st_mtime:

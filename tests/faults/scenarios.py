@@ -44,15 +44,9 @@ def _lab(name: str, stages: t.Sequence[str], sabotages: t.Mapping[str, str]) -> 
         return Scenario(f"{name} {what}", target, down, before, check)
 
     yield scenario("up", product.up("", name), check=product.up("", name, check=True))
-    for old, new in zip(stages, stages[1:]):
+    changes = [*zip(stages, stages[1:]), *zip(stages[1:], stages), (stages[-1], stages[0])]
+    for old, new in dict.fromkeys(change for change in changes if change[0] != change[1]):
         yield scenario(f"{old}>{new}", product.up(new, name), at(old), check=product.up(new, name, check=True))
-    if len(stages) > 1:
-        yield scenario(
-            f"{stages[-1]}>{stages[0]}",
-            product.up(stages[0], name),
-            at(stages[-1]),
-            check=product.up(stages[0], name, check=True),
-        )
     for stage, script in sabotages.items():
         check = product.reset(name=name, check=True)
         yield scenario(f"reset {stage}", product.reset(name=name), at(stage), product.shell(script), check=check)
