@@ -13,10 +13,10 @@ import os
 import typing as t
 
 import pytest
-from forked import Answer, call, documentation, examples, on_hosts
+from .forked import Answer, call, documentation, examples, on_hosts
 from hypothesis import HealthCheck, Phase, given, note, settings
 from hypothesis import strategies as st
-from strange import arguments
+from .strange import arguments
 
 EXAMPLES = int(os.environ.get("EBPF_LAB_EXAMPLES", "25"))
 # These wait as long as they are told to: being still at it is no failure of theirs.
