@@ -60,7 +60,7 @@ class Answer:
     timed_out: bool = False
 
 
-def call(module: str, arguments: t.Any, *, check: bool = True, seconds: float = 20.0) -> Answer:
+def call(module: str, arguments: t.Any, *, check: bool = True, seconds: float = 60.0) -> Answer:
     """Run a module with ``arguments``, for ``seconds`` at the most."""
     main = importlib.import_module(f"{PACKAGE}.{module}").main
     given = {**arguments, "_ansible_check_mode": check, "_ansible_diff": True, "_ansible_remote_tmp": "/tmp"}

@@ -18,6 +18,7 @@ from ansible_collections.ebpf.lab.plugins.action.lab import LABS, read_lab, read
 from ansible_collections.ebpf.lab.plugins.module_utils._core.errors import LabError
 from hypothesis import HealthCheck, Phase, given, note, settings
 from hypothesis import strategies as st
+
 from .strange import mutated
 
 EXAMPLES = int(os.environ.get("EBPF_LAB_EXAMPLES", "100"))
