@@ -26,6 +26,7 @@ from ansible_collections.ebpf.lab.plugins.module_utils._core.errors import (
 from ansible_collections.ebpf.lab.plugins.module_utils._core.host import Host
 from ansible_collections.ebpf.lab.plugins.module_utils._core.journal import Journal
 from ansible_collections.ebpf.lab.plugins.module_utils._core.plan import GroupFailed, Note, Plan, Step
+from ansible_collections.ebpf.lab.plugins.module_utils._core.text import shown_values
 
 Cells = dict[str, int]
 CELLS: Cells = {}
@@ -250,3 +251,8 @@ def test_every_exception_of_a_module_is_a_sentence(error: Exception, said: str, 
     assert module.result.get("errno") == errno
     known = type(error) is LabError
     assert ("exception" not in module.result) if known else ("in test_every" in module.result["exception"])
+
+
+def test_what_leaves_a_module_is_valid_text() -> None:
+    told = shown_values({"caf\udce9": ["gr\u00fcn", ("\ud800", 1, None)], "raw": b"\xe9"})
+    assert told == {r"caf\xe9": ["gr\u00fcn", [r"\ud800", 1, None]], "raw": r"\xe9"}

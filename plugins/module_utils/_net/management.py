@@ -288,5 +288,5 @@ def _overlapped(claim: _Claim, line: Lifeline) -> str:
 def _sentence(claim: _Claim, line: Lifeline) -> str:
     over = _overlapped(claim, line) if claim.address is not None else ""
     if over:
-        return f"{claim.what} would take over {over} on {line.interface}, which carries {line.words} of this host."
-    return f"{claim.what} would take over {line.words} of this host, which {line.interface} carries."
+        return f"{claim.what} would take over {over} on {line.interface}, which carries {line.words}."
+    return f"{claim.what} would take over {line.words}, which {line.interface} carries."
