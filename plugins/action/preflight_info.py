@@ -46,16 +46,20 @@ class ActionModule(ActionBase):
         result.update(execute(self, "ebpf.lab.preflight_info", arguments, task_vars))
         if result.get("failed"):
             return result
-        findings = result.get("findings")
-        if not isinstance(findings, list) or not findings or not all(isinstance(entry, dict) for entry in findings):
-            msg = "This machine sent no findings: nothing is known of it."
-            return {**result, "failed": True, "msg": msg}
         if boolean(self._task.args.get("show", False)):
             _show(str(task_vars.get("inventory_hostname", "")), result.get("lines"))
-        problems = sum(finding.get("level") == "problem" for finding in findings)
-        if problems and boolean(self._task.args.get("fail", False)):
-            result.update(failed=True, msg=f"This machine cannot run the lab yet; problems: {problems}.")
+        problem = _problem(result.get("findings"))
+        if problem and boolean(self._task.args.get("fail", False)):
+            result.update(failed=True, msg=problem)
         return result
+
+
+def _problem(findings: t.Any) -> str:
+    """One sentence when the findings do not say that the machine is ready, else ""."""
+    if not isinstance(findings, list) or not findings or not all(isinstance(finding, dict) for finding in findings):
+        return "This machine sent no findings: nothing is known of it."
+    problems = sum(finding.get("level") == "problem" for finding in findings)
+    return f"This machine cannot run the lab yet; problems: {problems}." if problems else ""
 
 
 def _show(host: str, lines: t.Any) -> None:
