@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Bad input: whatever a module or a lab file is given, it converges or says one sentence that names the place.
 
-Run it with tests/isolate. EBPF_LAB_EXAMPLES is the number of random arguments a module (25 by default; 1000 in the long proof).
+Run it with tests/isolate. EBPF_LAB_EXAMPLES is the number of random arguments a module (25 by default; 1000 in the
+long proof).
 """
 
 from __future__ import annotations

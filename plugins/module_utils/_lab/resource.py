@@ -330,5 +330,5 @@ def desired(params: t.Mapping[str, t.Any]) -> Resource[t.Any]:
         exclusive=exclusive,
         here=exclusive and not params["stage"],
         force=bool(params.get("force")),
-        tools_follow=params["tools_follow"],
+        tools_follow=bool(params.get("tools_follow")),
     )
