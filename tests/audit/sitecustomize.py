@@ -25,7 +25,7 @@ class Impure(BaseException):
 
 def _planning() -> str:
     """The plan that is being made right now, as file:function; "" when none is, or an import is under way in it."""
-    frame: t.Any = sys._getframe(2)
+    frame: t.Any = sys._getframe()  # the interpreter itself may have none above this one, when it opens its script
     while frame is not None:
         code = frame.f_code
         if code.co_filename.startswith("<frozen importlib"):

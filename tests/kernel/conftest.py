@@ -57,6 +57,11 @@ def sh(*argv: str, check: bool = True, **options: t.Any) -> subprocess.Completed
     return done
 
 
+def path_of(collections: pathlib.Path) -> str:
+    """A module's PYTHONPATH: the collection, and the hook that watches its plans."""
+    return f"{ROOT}/tests/audit:{collections}"
+
+
 class ModuleFailed(AssertionError):
     """A module failed that the test expected to succeed."""
 
@@ -75,8 +80,7 @@ class RunModule:
         """Run it. ``fails`` says which end the test expects; the other one is an assertion error with all output."""
         arguments = {**params, "_ansible_check_mode": check, "_ansible_diff": diff}
         given = json.dumps({"ANSIBLE_MODULE_ARGS": arguments})
-        path = f"{ROOT}/tests/audit:{self.collections}"
-        environment = {**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
+        environment = {**os.environ, "PYTHONPATH": path_of(self.collections), "PYTHONDONTWRITEBYTECODE": "1"}
         done = self.warm.run(module, given, environment, timeout=300) if self.warm is not None else None
         done = done or subprocess.run(
             [self.python, "-c", DRIVER, module, ANSIBLE],
@@ -136,7 +140,7 @@ def warm(collections: pathlib.Path) -> t.Iterator[t.Optional[Warm]]:
         return
     from .warm import Warm
 
-    warm = Warm(os.environ.get("EBPF_LAB_MODULE_PYTHON", sys.executable), str(collections), ANSIBLE)
+    warm = Warm(os.environ.get("EBPF_LAB_MODULE_PYTHON", sys.executable), path_of(collections), ANSIBLE)
     yield warm
     warm.close()
 

@@ -61,3 +61,10 @@ def test_the_tests_own_process_is_watched_too() -> None:
     exec(compile("def plan():\n    open('/proc/self/status').close()\n", place, "exec"), space)
     with pytest.raises(BaseException, match="is no pure function: it does open"):
         space["plan"]()
+
+
+def test_a_script_starts_under_it(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "script.py").write_text("print('here')", encoding="utf-8")
+    argv = [sys.executable, str(tmp_path / "script.py")]
+    environment = {**os.environ, "PYTHONPATH": str(AUDIT)}
+    assert subprocess.run(argv, env=environment, capture_output=True, text=True, check=True).stdout == "here\n"
