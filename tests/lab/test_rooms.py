@@ -35,8 +35,8 @@ class Module:
     def __init__(self, run: RunModule) -> None:
         lab = Lab("lecture2")
         self._run = run
-        self._params = {"lab": "lecture2", "content": lab.content, "file": "lecture2.yml", "sources": lab.sources}
-        self._params |= {"stage": "environment", "traffic": False}  # what compiles nothing is enough here
+        # What compiles nothing is enough here.
+        self._params = {**lab.params("present", "environment", traffic=False), "file": "lecture2.yml"}
 
     def __call__(self, **options: t.Any) -> Result:
         return self._run("lab", **{**self._params, **options})
