@@ -12,6 +12,7 @@ from dataclasses import replace
 import pytest
 from ansible_collections.ebpf.lab.plugins.module_utils._lab.machine import Machine, networkd_takes, nm_leaves_veth
 from ansible_collections.ebpf.lab.plugins.module_utils._lab.preflight import LEVELS, PURPOSES, judge, lines
+from ansible_collections.ebpf.lab.plugins.module_utils._tools.apt_archive import Problem
 
 GIGABYTE = 1 << 30
 GOOD = Machine(
@@ -35,6 +36,17 @@ def test_a_good_machine_has_nothing_but_ok() -> None:
     assert any("eth0 carries the SSH session" in finding.what for finding in findings)
 
 
+OUT_OF_REACH: dict[str, t.Any] = {
+    "fetched": ("clang",),
+    "archives": ("http://a",),
+    "archive_problems": (Problem("unreachable", "http://a", "No route to host"),),
+}
+
+
+def broken(library: str) -> dict[str, t.Any]:
+    return {"tools": {**GOOD.tools, library: None}, "broken": {library: "/usr/bin/python3: ImportError: no"}}
+
+
 def features(**changed: t.Any) -> dict[str, t.Any]:
     return {"features": {**GOOD.features, **changed}}
 
@@ -56,6 +68,11 @@ def features(**changed: t.Any) -> dict[str, t.Any]:
         ({"tracing_on": 0}, "warning", "tracefs", "echo 1 > /t/tracing_on"),
         ({"disk": {"/usr/local": 50 << 20}}, "warning", "disk", "Free 100 MB"),
         ({"disk": {"/usr/local": 1 << 20}}, "problem", "disk", "Free 100 MB"),
+        ({"apt_lock": "process 7 (apt-get update) holds /a/lock"}, "warning", "apt", "waits for it"),
+        (OUT_OF_REACH, "problem", "archive", "network"),
+        ({**OUT_OF_REACH, "archives": ("http://a", "http://b")}, "warning", "archive", "network"),
+        ({"fetched": ("clang",), "archives": ()}, "problem", "archive", "sources.list"),
+        (broken("pyroute2"), "problem", "tools", "--reinstall python3-pyroute2"),
         ({"memory": 100 << 20}, "warning", "memory", "Stop other programs"),
         ({"memory": 10 << 20}, "problem", "memory", "Stop other programs"),
         ({"tools": {**GOOD.tools, "bpftool": None}}, "warning", "tools", "ebpf.lab.provision"),
