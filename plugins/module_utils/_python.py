@@ -17,4 +17,4 @@ if sys.version_info < OLDEST:
         "ansible_python_interpreter to a newer one; Debian 12 and Ubuntu 22.04 have one at /usr/bin/python3."
     )
     sys.stdout.write(json.dumps({"failed": True, "changed": False, "msg": _msg}) + "\n")
-    sys.exit(1)
+    sys.exit(1)  # pylint: disable=ansible-bad-function

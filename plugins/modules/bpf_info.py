@@ -152,7 +152,7 @@ tools:
     pyelftools: "0.29"
 """
 
-from ansible_collections.ebpf.lab.plugins.module_utils import _python  # noqa: F401
+from ansible_collections.ebpf.lab.plugins.module_utils import _python  # noqa: F401 # pylint: disable=unused-import
 from ansible_collections.ebpf.lab.plugins.module_utils._bpf.inventory import gather
 from ansible_collections.ebpf.lab.plugins.module_utils._core.converge import run_info_module
 

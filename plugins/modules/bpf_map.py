@@ -192,7 +192,7 @@ steps:
   sample: ["set 1 entry of /sys/fs/bpf/ebpf/limits: 0"]
 """
 
-from ansible_collections.ebpf.lab.plugins.module_utils import _python  # noqa: F401
+from ansible_collections.ebpf.lab.plugins.module_utils import _python  # noqa: F401 # pylint: disable=unused-import
 from ansible_collections.ebpf.lab.plugins.module_utils._bpf.map_resource import MapResource
 from ansible_collections.ebpf.lab.plugins.module_utils._core.converge import run_module
 

@@ -167,7 +167,7 @@ steps:
   sample: [compile /opt/lab/xdp_pass.c to /opt/lab/xdp_pass.o]
 """
 
-from ansible_collections.ebpf.lab.plugins.module_utils import _python  # noqa: F401
+from ansible_collections.ebpf.lab.plugins.module_utils import _python  # noqa: F401 # pylint: disable=unused-import
 from ansible_collections.ebpf.lab.plugins.module_utils._bpf.objects import ObjectResource
 from ansible_collections.ebpf.lab.plugins.module_utils._core.converge import run_module
 

@@ -191,7 +191,7 @@ log:
   sample: ["main.c:12:10: fatal error: bpf/bpf.h: No such file or directory"]
 """
 
-from ansible_collections.ebpf.lab.plugins.module_utils import _python  # noqa: F401
+from ansible_collections.ebpf.lab.plugins.module_utils import _python  # noqa: F401 # pylint: disable=unused-import
 from ansible_collections.ebpf.lab.plugins.module_utils._core.converge import run_module
 from ansible_collections.ebpf.lab.plugins.module_utils._core.progress import TELLING, progress_file
 from ansible_collections.ebpf.lab.plugins.module_utils._tools.bpftool import Bpftool

@@ -108,7 +108,7 @@ steps:
   sample: ["set net.ipv4.ip_forward to 1", "write /etc/sysctl.d/60-ebpf-lab.conf"]
 """
 
-from ansible_collections.ebpf.lab.plugins.module_utils import _python  # noqa: F401
+from ansible_collections.ebpf.lab.plugins.module_utils import _python  # noqa: F401 # pylint: disable=unused-import
 from ansible_collections.ebpf.lab.plugins.module_utils._core.converge import run_module
 from ansible_collections.ebpf.lab.plugins.module_utils._net.ip_forward import desired
 

@@ -145,7 +145,7 @@ log:
   sample: ["/bin/sh: 1: bison: not found"]
 """
 
-from ansible_collections.ebpf.lab.plugins.module_utils import _python  # noqa: F401
+from ansible_collections.ebpf.lab.plugins.module_utils import _python  # noqa: F401 # pylint: disable=unused-import
 from ansible_collections.ebpf.lab.plugins.module_utils._core.converge import run_module
 from ansible_collections.ebpf.lab.plugins.module_utils._core.progress import TELLING, progress_file
 from ansible_collections.ebpf.lab.plugins.module_utils._tools.iproute2 import Iproute2

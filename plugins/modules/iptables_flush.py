@@ -164,7 +164,7 @@ steps:
   sample: ["set the policy of FORWARD to ACCEPT, flush FORWARD in filter (nft, ipv4)"]
 """
 
-from ansible_collections.ebpf.lab.plugins.module_utils import _python  # noqa: F401
+from ansible_collections.ebpf.lab.plugins.module_utils import _python  # noqa: F401 # pylint: disable=unused-import
 from ansible_collections.ebpf.lab.plugins.module_utils._core.converge import run_module
 from ansible_collections.ebpf.lab.plugins.module_utils._net.iptables import BACKENDS, BUILT_IN, FAMILIES
 from ansible_collections.ebpf.lab.plugins.module_utils._net.iptables_flush import desired

@@ -192,7 +192,7 @@ steps:
 
 import typing as t
 
-from ansible_collections.ebpf.lab.plugins.module_utils import _python  # noqa: F401
+from ansible_collections.ebpf.lab.plugins.module_utils import _python  # noqa: F401 # pylint: disable=unused-import
 from ansible_collections.ebpf.lab.plugins.module_utils._core.converge import Resource, run_module
 from ansible_collections.ebpf.lab.plugins.module_utils._core.progress import progress_file
 from ansible_collections.ebpf.lab.plugins.module_utils._lab.resource import desired

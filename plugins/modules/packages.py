@@ -90,7 +90,7 @@ not_offered:
   sample: ["gcc-multilib"]
 """
 
-from ansible_collections.ebpf.lab.plugins.module_utils import _python  # noqa: F401
+from ansible_collections.ebpf.lab.plugins.module_utils import _python  # noqa: F401 # pylint: disable=unused-import
 from ansible_collections.ebpf.lab.plugins.module_utils._core.converge import run_module
 from ansible_collections.ebpf.lab.plugins.module_utils._core.progress import TELLING, progress_file
 from ansible_collections.ebpf.lab.plugins.module_utils._tools.apt import DAY

@@ -109,7 +109,7 @@ lines:
 import typing as t
 from dataclasses import asdict
 
-from ansible_collections.ebpf.lab.plugins.module_utils import _python  # noqa: F401
+from ansible_collections.ebpf.lab.plugins.module_utils import _python  # noqa: F401 # pylint: disable=unused-import
 from ansible_collections.ebpf.lab.plugins.module_utils._core.converge import run_info_module
 from ansible_collections.ebpf.lab.plugins.module_utils._core.host import Host
 from ansible_collections.ebpf.lab.plugins.module_utils._lab import preflight

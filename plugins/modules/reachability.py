@@ -118,7 +118,7 @@ why:
 
 import typing as t
 
-from ansible_collections.ebpf.lab.plugins.module_utils import _python  # noqa: F401
+from ansible_collections.ebpf.lab.plugins.module_utils import _python  # noqa: F401 # pylint: disable=unused-import
 from ansible_collections.ebpf.lab.plugins.module_utils._core.converge import run_info_module
 from ansible_collections.ebpf.lab.plugins.module_utils._core.errors import BadInput
 from ansible_collections.ebpf.lab.plugins.module_utils._core.host import Host

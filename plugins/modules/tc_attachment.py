@@ -128,7 +128,7 @@ steps:
   sample: ["add the clsact qdisc to veth1", "attach /sys/fs/bpf/ebpf/tc_filter to ingress of veth1, priority 1"]
 """
 
-from ansible_collections.ebpf.lab.plugins.module_utils import _python  # noqa: F401
+from ansible_collections.ebpf.lab.plugins.module_utils import _python  # noqa: F401 # pylint: disable=unused-import
 from ansible_collections.ebpf.lab.plugins.module_utils._bpf.filters import FilterResource
 from ansible_collections.ebpf.lab.plugins.module_utils._core.converge import run_module
 

@@ -161,7 +161,7 @@ steps:
 
 import typing as t
 
-from ansible_collections.ebpf.lab.plugins.module_utils import _python  # noqa: F401
+from ansible_collections.ebpf.lab.plugins.module_utils import _python  # noqa: F401 # pylint: disable=unused-import
 from ansible_collections.ebpf.lab.plugins.module_utils._core.converge import run_module
 from ansible_collections.ebpf.lab.plugins.module_utils._net.topology import (
     TopologyResource,

@@ -128,7 +128,7 @@ steps:
   sample: ["attach /sys/fs/bpf/ebpf/xdp_allow to veth1, native or else generic"]
 """
 
-from ansible_collections.ebpf.lab.plugins.module_utils import _python  # noqa: F401
+from ansible_collections.ebpf.lab.plugins.module_utils import _python  # noqa: F401 # pylint: disable=unused-import
 from ansible_collections.ebpf.lab.plugins.module_utils._bpf.attachments import AttachmentResource
 from ansible_collections.ebpf.lab.plugins.module_utils._core.converge import run_module
 

@@ -186,7 +186,7 @@ steps:
   sample: [load /opt/lab/xdp_pass.o and pin its programs in /sys/fs/bpf/ebpf]
 """
 
-from ansible_collections.ebpf.lab.plugins.module_utils import _python  # noqa: F401
+from ansible_collections.ebpf.lab.plugins.module_utils import _python  # noqa: F401 # pylint: disable=unused-import
 from ansible_collections.ebpf.lab.plugins.module_utils._bpf.programs import ProgramResource
 from ansible_collections.ebpf.lab.plugins.module_utils._core.converge import run_module
 

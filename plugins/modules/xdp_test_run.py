@@ -131,7 +131,7 @@ maps:
 
 import typing as t
 
-from ansible_collections.ebpf.lab.plugins.module_utils import _python  # noqa: F401
+from ansible_collections.ebpf.lab.plugins.module_utils import _python  # noqa: F401 # pylint: disable=unused-import
 from ansible_collections.ebpf.lab.plugins.module_utils._bpf.testing import gather
 from ansible_collections.ebpf.lab.plugins.module_utils._core.converge import run_info_module
 
