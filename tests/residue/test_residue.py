@@ -73,6 +73,13 @@ def test_the_test_works_on_any_machine(machine: str, collections: str) -> None:
     assert done.returncode == 0 and "nothing left over" in done.stdout, f"{done.stdout}\n{done.stderr}"
 
 
+@pytest.mark.case("C14")
+def test_a_machine_whose_own_places_are_hidden_can_run_the_tests() -> None:
+    outside = ["unshare", "--mount", *MACHINES["bpffs and tracefs twice, and both hidden"]]
+    done = subprocess.run([*outside, str(HERE.parent / "machine")], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 CHANGES = {
     "a rule of the nft back end": ("iptables-nft -t mangle -A PREROUTING -j ACCEPT", "nft | table ip mangle"),
     "a legacy table that was loaded": ("ip6tables-legacy -S", "ip6tables-legacy | filter"),

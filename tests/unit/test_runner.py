@@ -109,6 +109,7 @@ def test_the_table_has_the_stages_that_there_are() -> None:
     for name, what, _seconds in rows:
         marks = " ".join(re.findall(r"^# stage: (.*)$", stages[name], re.MULTILINE))
         assert ("alone" in marks) == what.endswith("; alone"), name
+        assert re.search(r"\$@|\$\*|^try ", stages[name], re.MULTILINE), f"{name} does nothing with its arguments"
 
 
 def test_what_each_change_has_to_pass_takes_at_most_25_minutes() -> None:
