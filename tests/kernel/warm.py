@@ -29,16 +29,16 @@ PRELOADED = ("ansible.module_utils.basic", "pyroute2", "elftools.elf.elffile")
 MODULES = "ansible_collections.ebpf.lab.plugins.modules"
 
 
-def _at_start(environment: t.Mapping[str, str]) -> dict[str, str]:
-    """What of an environment a Python reads when it starts, and its imports do."""
-    prefixes = ("LC_", "LD_", "PYTHON")
-    return {key: value for key, value in environment.items() if key in ("LANG", "PATH") or key.startswith(prefixes)}
+def _settings(environment: t.Mapping[str, str]) -> dict[str, str]:
+    """An environment without what pytest changes with each test."""
+    return {key: value for key, value in environment.items() if key != "PYTEST_CURRENT_TEST"}
 
 
 class Warm:
     """The tests' end. ``run`` gives None for a call that has to start from nothing: do it yourself then.
 
-    That is the first call of each module, one beside another one, and one whose environment Python reads at its start.
+    That is the first call of each module, one beside another one, and one with an environment of the test's own: Python
+    reads it at its start, and others read a process' environment as it started.
     """
 
     def __init__(self, python: str, path: str, ansible: str) -> None:
@@ -53,24 +53,22 @@ class Warm:
         self, module: str, given: str, environment: t.Mapping[str, str], timeout: float
     ) -> t.Optional[subprocess.CompletedProcess[str]]:
         """What subprocess.run would return."""
-        if module not in self.known or _at_start(environment) != _at_start(self.environment):
+        if module not in self.known or _settings(environment) != _settings(self.environment):
             self.known.add(module)
             return None
         if not self.lock.acquire(blocking=False):
             return None
         try:
             with tempfile.TemporaryDirectory() as folder:
-                return self._run(module, given, environment, timeout, pathlib.Path(folder))
+                return self._run(module, given, timeout, pathlib.Path(folder))
         finally:
             self.lock.release()
 
-    def _run(
-        self, module: str, given: str, environment: t.Mapping[str, str], timeout: float, folder: pathlib.Path
-    ) -> subprocess.CompletedProcess[str]:
+    def _run(self, module: str, given: str, timeout: float, folder: pathlib.Path) -> subprocess.CompletedProcess[str]:
         (folder / "stdin").write_text(given, encoding="utf-8")
         status = pathlib.Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
         umask = int(status.partition("Umask:")[2].split()[0], 8)
-        request = {"module": module, "env": dict(environment), "cwd": os.getcwd(), "umask": umask, "io": str(folder)}
+        request = {"module": module, "cwd": os.getcwd(), "umask": umask, "io": str(folder)}
         assert self.process.stdin is not None and self.process.stdout is not None
         self.process.stdin.write(json.dumps(request).encode() + b"\n")
         with selectors.DefaultSelector() as selector:
@@ -114,8 +112,6 @@ def _become(request: dict[str, t.Any]) -> t.NoReturn:
     """In the fork: run the module as a process that has just started, and end."""
     os.chdir(request["cwd"])
     os.umask(request["umask"])
-    os.environ.clear()
-    os.environ.update(request["env"])
     for number, (name, flags) in enumerate((("stdin", os.O_RDONLY), ("stdout", os.O_WRONLY), ("stderr", os.O_WRONLY))):
         handle = os.open(os.path.join(request["io"], name), flags | os.O_CREAT, 0o600)
         os.dup2(handle, number)
