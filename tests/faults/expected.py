@@ -22,6 +22,8 @@ class Mark:
 
 
 NOTES = "fsync /var/lib/ebpf.lab/.journal-*"  # the first time that a run notes something
+FORGETS = "unlink /var/lib/ebpf.lab/journal.json"
+LAST = ("netns back", "topology back", "iptables_flush back", "ip_forward back")  # they note nothing, they forget all
 
 
 def _expected() -> dict[tuple[str, str], Mark]:
@@ -34,12 +36,13 @@ def _expected() -> dict[tuple[str, str], Mark]:
     enable = {"point": f"open {instance}/events/bpf_trace/bpf_trace_printk/enable", "number": 1}
     found["kill", grader] = Mark("C18", {**enable, "whom": "group", "way": "down"})
     found["refuse", grader] = Mark("C18", {"point": f"rmdir {instance}", "number": 1, "errno": errno.EBUSY})
-    point = {"point": NOTES, "number": 1}
     for name in scenarios():
-        if " verify " not in name:
-            # The temporary file that a killed run was writing keeps the folder alive.
-            found["kill", name] = Mark("C24", {**point, "whom": "group", "way": "down"})
-            found["refuse", name] = Mark("C22", {**point, "errno": errno.ENOSPC})
+        if " verify " in name:
+            continue
+        # The temporary file that a killed run was writing keeps the folder alive; or the folder alone is left.
+        killed, refused = (NOTES, NOTES) if name not in LAST else ("rmdir /var/lib/ebpf.lab", FORGETS)
+        found["kill", name] = Mark("C24", {"point": killed, "number": 1, "whom": "group", "way": "down"})
+        found["refuse", name] = Mark("C22", {"point": refused, "number": 1, "errno": errno.ENOSPC})
     return found
 
 
