@@ -97,8 +97,8 @@ def ours(count: int, job: str) -> t.Any:
     from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
     from ansible_collections.ebpf.lab.plugins.module_utils._core.converge import converge
     from ansible_collections.ebpf.lab.plugins.module_utils._core.host import Host
-    from ansible_collections.ebpf.lab.plugins.module_utils._net import messages
-    from ansible_collections.ebpf.lab.plugins.module_utils._net.topology import (
+    from ansible_collections.ebpf.lab.plugins.module_utils._kernel.rtnl import write as messages
+    from ansible_collections.ebpf.lab.plugins.module_utils._net.topology.resource import (
         TopologyResource,
         topology,
         topology_options,

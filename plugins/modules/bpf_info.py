@@ -153,7 +153,7 @@ tools:
 """
 
 from ansible_collections.ebpf.lab.plugins.module_utils import _python  # noqa: F401 # pylint: disable=unused-import
-from ansible_collections.ebpf.lab.plugins.module_utils._bpf.inventory import gather
+from ansible_collections.ebpf.lab.plugins.module_utils._bpf.info.inventory import gather
 from ansible_collections.ebpf.lab.plugins.module_utils._core.converge import run_info_module
 
 SUBSETS = ["programs", "maps", "pins", "attachments", "features", "tools"]

@@ -193,7 +193,7 @@ steps:
 """
 
 from ansible_collections.ebpf.lab.plugins.module_utils import _python  # noqa: F401 # pylint: disable=unused-import
-from ansible_collections.ebpf.lab.plugins.module_utils._bpf.map_resource import MapResource
+from ansible_collections.ebpf.lab.plugins.module_utils._bpf.map.resource import MapResource
 from ansible_collections.ebpf.lab.plugins.module_utils._core.converge import run_module
 
 ARGUMENTS = {

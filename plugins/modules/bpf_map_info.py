@@ -89,7 +89,7 @@ truncated:
 import typing as t
 
 from ansible_collections.ebpf.lab.plugins.module_utils import _python  # noqa: F401 # pylint: disable=unused-import
-from ansible_collections.ebpf.lab.plugins.module_utils._bpf.maps import gather
+from ansible_collections.ebpf.lab.plugins.module_utils._bpf.map.contents import gather
 from ansible_collections.ebpf.lab.plugins.module_utils._core.converge import run_info_module
 
 ARGUMENTS: dict[str, t.Any] = {

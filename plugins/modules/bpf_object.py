@@ -168,7 +168,7 @@ steps:
 """
 
 from ansible_collections.ebpf.lab.plugins.module_utils import _python  # noqa: F401 # pylint: disable=unused-import
-from ansible_collections.ebpf.lab.plugins.module_utils._bpf.objects import ObjectResource
+from ansible_collections.ebpf.lab.plugins.module_utils._bpf.object.resource import ObjectResource
 from ansible_collections.ebpf.lab.plugins.module_utils._core.converge import run_module
 
 ARGUMENTS = {

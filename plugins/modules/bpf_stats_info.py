@@ -68,7 +68,7 @@ seconds:
 import typing as t
 
 from ansible_collections.ebpf.lab.plugins.module_utils import _python  # noqa: F401 # pylint: disable=unused-import
-from ansible_collections.ebpf.lab.plugins.module_utils._bpf.statistics import gather
+from ansible_collections.ebpf.lab.plugins.module_utils._bpf.info.run_stats import gather
 from ansible_collections.ebpf.lab.plugins.module_utils._core.converge import run_info_module
 
 ARGUMENTS: dict[str, t.Any] = {

@@ -195,7 +195,7 @@ from ansible_collections.ebpf.lab.plugins.module_utils import _python  # noqa: F
 from ansible_collections.ebpf.lab.plugins.module_utils._core.converge import run_module
 from ansible_collections.ebpf.lab.plugins.module_utils._core.progress import TELLING, progress_file
 from ansible_collections.ebpf.lab.plugins.module_utils._tools.bpftool import Bpftool
-from ansible_collections.ebpf.lab.plugins.module_utils._tools.workshop import ROOT
+from ansible_collections.ebpf.lab.plugins.module_utils._tools.builds.workshop import ROOT
 
 
 def main() -> None:

@@ -110,7 +110,7 @@ steps:
 
 from ansible_collections.ebpf.lab.plugins.module_utils import _python  # noqa: F401 # pylint: disable=unused-import
 from ansible_collections.ebpf.lab.plugins.module_utils._core.converge import run_module
-from ansible_collections.ebpf.lab.plugins.module_utils._net.ip_forward import desired
+from ansible_collections.ebpf.lab.plugins.module_utils._net.sysctl.resource import desired
 
 
 def main() -> None:

@@ -148,8 +148,8 @@ log:
 from ansible_collections.ebpf.lab.plugins.module_utils import _python  # noqa: F401 # pylint: disable=unused-import
 from ansible_collections.ebpf.lab.plugins.module_utils._core.converge import run_module
 from ansible_collections.ebpf.lab.plugins.module_utils._core.progress import TELLING, progress_file
+from ansible_collections.ebpf.lab.plugins.module_utils._tools.builds.workshop import ROOT
 from ansible_collections.ebpf.lab.plugins.module_utils._tools.iproute2 import Iproute2
-from ansible_collections.ebpf.lab.plugins.module_utils._tools.workshop import ROOT
 
 
 def main() -> None:

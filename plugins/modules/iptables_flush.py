@@ -166,8 +166,8 @@ steps:
 
 from ansible_collections.ebpf.lab.plugins.module_utils import _python  # noqa: F401 # pylint: disable=unused-import
 from ansible_collections.ebpf.lab.plugins.module_utils._core.converge import run_module
-from ansible_collections.ebpf.lab.plugins.module_utils._net.iptables import BACKENDS, BUILT_IN, FAMILIES
-from ansible_collections.ebpf.lab.plugins.module_utils._net.iptables_flush import desired
+from ansible_collections.ebpf.lab.plugins.module_utils._net.iptables.resource import desired
+from ansible_collections.ebpf.lab.plugins.module_utils._net.iptables.tables import BACKENDS, BUILT_IN, FAMILIES
 
 TABLE = {"type": "str", "default": "filter", "choices": list(BUILT_IN)}
 

@@ -72,7 +72,7 @@ import typing as t
 
 from ansible_collections.ebpf.lab.plugins.module_utils import _python  # noqa: F401 # pylint: disable=unused-import
 from ansible_collections.ebpf.lab.plugins.module_utils._core.converge import run_module
-from ansible_collections.ebpf.lab.plugins.module_utils._net.topology import TopologyResource, namespaces
+from ansible_collections.ebpf.lab.plugins.module_utils._net.topology.resource import TopologyResource, namespaces
 
 
 def desired(params: dict[str, t.Any]) -> TopologyResource:

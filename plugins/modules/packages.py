@@ -93,9 +93,9 @@ not_offered:
 from ansible_collections.ebpf.lab.plugins.module_utils import _python  # noqa: F401 # pylint: disable=unused-import
 from ansible_collections.ebpf.lab.plugins.module_utils._core.converge import run_module
 from ansible_collections.ebpf.lab.plugins.module_utils._core.progress import TELLING, progress_file
-from ansible_collections.ebpf.lab.plugins.module_utils._tools.apt import DAY
-from ansible_collections.ebpf.lab.plugins.module_utils._tools.apt_lock import TIMEOUT
-from ansible_collections.ebpf.lab.plugins.module_utils._tools.packages import Packages
+from ansible_collections.ebpf.lab.plugins.module_utils._tools.packages.apt import DAY
+from ansible_collections.ebpf.lab.plugins.module_utils._tools.packages.lock import TIMEOUT
+from ansible_collections.ebpf.lab.plugins.module_utils._tools.packages.resource import Packages
 
 
 def main() -> None:

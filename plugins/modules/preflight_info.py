@@ -115,7 +115,7 @@ from ansible_collections.ebpf.lab.plugins.module_utils._core.host import Host
 from ansible_collections.ebpf.lab.plugins.module_utils._lab import preflight
 from ansible_collections.ebpf.lab.plugins.module_utils._lab.machine import look
 from ansible_collections.ebpf.lab.plugins.module_utils._lab.schema import parse
-from ansible_collections.ebpf.lab.plugins.module_utils._net.state import Want
+from ansible_collections.ebpf.lab.plugins.module_utils._net.topology.state import Want
 
 
 def gather(host: Host, params: dict[str, t.Any]) -> dict[str, t.Any]:

@@ -163,7 +163,7 @@ import typing as t
 
 from ansible_collections.ebpf.lab.plugins.module_utils import _python  # noqa: F401 # pylint: disable=unused-import
 from ansible_collections.ebpf.lab.plugins.module_utils._core.converge import run_module
-from ansible_collections.ebpf.lab.plugins.module_utils._net.topology import (
+from ansible_collections.ebpf.lab.plugins.module_utils._net.topology.resource import (
     TopologyResource,
     one_veth,
     veth_options,

@@ -129,7 +129,7 @@ steps:
 """
 
 from ansible_collections.ebpf.lab.plugins.module_utils import _python  # noqa: F401 # pylint: disable=unused-import
-from ansible_collections.ebpf.lab.plugins.module_utils._bpf.attachments import AttachmentResource
+from ansible_collections.ebpf.lab.plugins.module_utils._bpf.xdp.resource import AttachmentResource
 from ansible_collections.ebpf.lab.plugins.module_utils._core.converge import run_module
 
 ARGUMENTS = {

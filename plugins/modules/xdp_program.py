@@ -187,7 +187,7 @@ steps:
 """
 
 from ansible_collections.ebpf.lab.plugins.module_utils import _python  # noqa: F401 # pylint: disable=unused-import
-from ansible_collections.ebpf.lab.plugins.module_utils._bpf.programs import ProgramResource
+from ansible_collections.ebpf.lab.plugins.module_utils._bpf.program.resource import ProgramResource
 from ansible_collections.ebpf.lab.plugins.module_utils._core.converge import run_module
 
 ARGUMENTS = {

@@ -22,7 +22,9 @@ PINS = "/sys/fs/bpf/ebpf"
 def lab(collections):
     """The collection's own code, imported as on a host."""
     sys.path.insert(0, str(collections))
-    from ansible_collections.ebpf.lab.plugins.module_utils._bpf import attachments, objects, programs
+    from ansible_collections.ebpf.lab.plugins.module_utils._bpf.object import resource as objects
+    from ansible_collections.ebpf.lab.plugins.module_utils._bpf.program import resource as programs
+    from ansible_collections.ebpf.lab.plugins.module_utils._bpf.xdp import resource as attachments
     from ansible_collections.ebpf.lab.plugins.module_utils._core import converge, errors, host, plan
 
     @dataclass(frozen=True)

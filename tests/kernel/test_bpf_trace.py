@@ -12,7 +12,7 @@ import typing as t
 import uuid
 
 import pytest
-from ansible_collections.ebpf.lab.plugins.module_utils._bpf import trace, tracefs
+from ansible_collections.ebpf.lab.plugins.module_utils._bpf.info import trace, tracefs
 from ansible_collections.ebpf.lab.plugins.module_utils._core.converge import converge
 from ansible_collections.ebpf.lab.plugins.module_utils._core.host import Host
 

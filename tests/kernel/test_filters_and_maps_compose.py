@@ -13,10 +13,10 @@ import typing as t
 from dataclasses import dataclass
 
 import pytest
-from ansible_collections.ebpf.lab.plugins.module_utils._bpf.filters import FilterResource
-from ansible_collections.ebpf.lab.plugins.module_utils._bpf.map_resource import MapResource
-from ansible_collections.ebpf.lab.plugins.module_utils._bpf.maps import dump, restore_entries, snapshot
-from ansible_collections.ebpf.lab.plugins.module_utils._bpf.programs import ProgramResource
+from ansible_collections.ebpf.lab.plugins.module_utils._bpf.map.contents import dump, restore_entries, snapshot
+from ansible_collections.ebpf.lab.plugins.module_utils._bpf.map.resource import MapResource
+from ansible_collections.ebpf.lab.plugins.module_utils._bpf.program.resource import ProgramResource
+from ansible_collections.ebpf.lab.plugins.module_utils._bpf.tc.resource import FilterResource
 from ansible_collections.ebpf.lab.plugins.module_utils._core.converge import converge
 from ansible_collections.ebpf.lab.plugins.module_utils._core.errors import LabError
 from ansible_collections.ebpf.lab.plugins.module_utils._core.host import Host

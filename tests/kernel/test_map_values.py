@@ -10,9 +10,9 @@ import subprocess
 import typing as t
 import uuid
 
-from ansible_collections.ebpf.lab.plugins.module_utils._bpf import syscall
-from ansible_collections.ebpf.lab.plugins.module_utils._bpf.entries import Map
-from ansible_collections.ebpf.lab.plugins.module_utils._bpf.map_types import NewMap
+from ansible_collections.ebpf.lab.plugins.module_utils._bpf.map.entries import Map
+from ansible_collections.ebpf.lab.plugins.module_utils._bpf.map.new import NewMap
+from ansible_collections.ebpf.lab.plugins.module_utils._kernel import syscall
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

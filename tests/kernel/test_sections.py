@@ -47,8 +47,8 @@ def build(folder: pathlib.Path, sections: t.Sequence[str]) -> str:
 
 @pytest.mark.case("L1")
 def test_each_section_that_is_not_xdp_is_known(tmp_path: pathlib.Path) -> None:
-    from ansible_collections.ebpf.lab.plugins.module_utils._bpf.elf import read_object
-    from ansible_collections.ebpf.lab.plugins.module_utils._bpf.sections import kind_of
+    from ansible_collections.ebpf.lab.plugins.module_utils._bpf.program.sections import kind_of
+    from ansible_collections.ebpf.lab.plugins.module_utils._kernel.elf import read_object
 
     sections = {program.section for program in read_object(build(tmp_path, [*OTHERS, *XDP])).programs}
     assert sections == {*OTHERS, *XDP}

@@ -16,7 +16,7 @@ import typing as t
 
 import pytest
 from ansible_collections.ebpf.lab.plugins.action.lab import find_lab, read_lab, read_sources, sent
-from ansible_collections.ebpf.lab.plugins.module_utils._bpf import compiler
+from ansible_collections.ebpf.lab.plugins.module_utils._bpf.object import clang as compiler
 from ansible_collections.ebpf.lab.plugins.module_utils._core.converge import converge
 from ansible_collections.ebpf.lab.plugins.module_utils._core.host import Host
 from ansible_collections.ebpf.lab.plugins.module_utils._lab.resource import desired

@@ -15,8 +15,8 @@ import time
 import typing as t
 
 import pytest
+from ansible_collections.ebpf.lab.plugins.module_utils._kernel.netns import in_netns
 from ansible_collections.ebpf.lab.plugins.module_utils._lab.schema import WORK_FOLDER
-from ansible_collections.ebpf.lab.plugins.module_utils._net.netns import in_netns
 from ansible_collections.ebpf.lab.tests.kernel.conftest import JOURNAL, RunModule, collections, run_module, sh, warm  # noqa: F401
 from ansible_collections.ebpf.lab.tests.residue.snapshot import differences, take
 

@@ -12,8 +12,8 @@ import struct
 import typing as t
 
 import pytest
+from ansible_collections.ebpf.lab.plugins.module_utils._kernel.netns import in_netns
 from ansible_collections.ebpf.lab.plugins.module_utils._lab.schema import WORK_FOLDER
-from ansible_collections.ebpf.lab.plugins.module_utils._net.netns import in_netns
 from ansible_collections.ebpf.lab.tests.kernel.conftest import sh
 from ansible_collections.ebpf.lab.tests.residue.snapshot import differences, take
 
@@ -130,7 +130,7 @@ def test_the_headers_that_icmp_reads(lecture: Lab, name: str) -> None:
 
 
 def counted() -> dict[int, int]:
-    from ansible_collections.ebpf.lab.plugins.module_utils._bpf.maps import dump
+    from ansible_collections.ebpf.lab.plugins.module_utils._bpf.map.contents import dump
 
     return {entry["key"]: entry["value"] for entry in dump(f"{PINS}/icmp_cnt")}
 

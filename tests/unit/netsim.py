@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 
 from ansible_collections.ebpf.lab.plugins.module_utils._core.journal import Entry
 from ansible_collections.ebpf.lab.plugins.module_utils._core.plan import Forget, Step
-from ansible_collections.ebpf.lab.plugins.module_utils._net import observe, steps
-from ansible_collections.ebpf.lab.plugins.module_utils._net.state import (
+from ansible_collections.ebpf.lab.plugins.module_utils._net.topology import observe, steps
+from ansible_collections.ebpf.lab.plugins.module_utils._net.topology.state import (
     Interface,
     Now,
     Ref,

@@ -8,25 +8,25 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from ansible_collections.ebpf.lab.plugins.module_utils._bpf.attaching import Attach, Detach, KeepForeign, Restore
-from ansible_collections.ebpf.lab.plugins.module_utils._bpf.attachments import AttachmentResource, AttachmentState
-from ansible_collections.ebpf.lab.plugins.module_utils._bpf.btf import MapDefinition
-from ansible_collections.ebpf.lab.plugins.module_utils._bpf.compiler import Recipe
-from ansible_collections.ebpf.lab.plugins.module_utils._bpf.elf import ObjectInfo, ProgramDefinition
-from ansible_collections.ebpf.lab.plugins.module_utils._bpf.folders import MakeFolder, MountBpffs
-from ansible_collections.ebpf.lab.plugins.module_utils._bpf.loading import LoadPrograms
-from ansible_collections.ebpf.lab.plugins.module_utils._bpf.objects import (
+from ansible_collections.ebpf.lab.plugins.module_utils._bpf.object.clang import Recipe
+from ansible_collections.ebpf.lab.plugins.module_utils._bpf.object.resource import (
     CompileObject,
     Inputs,
     ObjectResource,
     ObjectState,
     RemoveObject,
 )
-from ansible_collections.ebpf.lab.plugins.module_utils._bpf.pins import Pin, Unpin, fits
-from ansible_collections.ebpf.lab.plugins.module_utils._bpf.programs import ProgramResource, ProgramState
-from ansible_collections.ebpf.lab.plugins.module_utils._bpf.syscall import MapInfo, ProgramInfo
+from ansible_collections.ebpf.lab.plugins.module_utils._bpf.pin.folders import MakeFolder, MountBpffs
+from ansible_collections.ebpf.lab.plugins.module_utils._bpf.pin.pins import Pin, Unpin, fits
+from ansible_collections.ebpf.lab.plugins.module_utils._bpf.program.resource import ProgramResource, ProgramState
+from ansible_collections.ebpf.lab.plugins.module_utils._bpf.program.steps import LoadPrograms
+from ansible_collections.ebpf.lab.plugins.module_utils._bpf.xdp.resource import AttachmentResource, AttachmentState
+from ansible_collections.ebpf.lab.plugins.module_utils._bpf.xdp.steps import Attach, Detach, KeepForeign, Restore
 from ansible_collections.ebpf.lab.plugins.module_utils._core.errors import BadInput, Refused
 from ansible_collections.ebpf.lab.plugins.module_utils._core.plan import Forget
+from ansible_collections.ebpf.lab.plugins.module_utils._kernel.btf import MapDefinition
+from ansible_collections.ebpf.lab.plugins.module_utils._kernel.elf import ObjectInfo, ProgramDefinition
+from ansible_collections.ebpf.lab.plugins.module_utils._kernel.syscall import MapInfo, ProgramInfo
 from hypothesis import assume, given
 from hypothesis import strategies as st
 

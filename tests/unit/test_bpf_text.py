@@ -6,13 +6,13 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.ebpf.lab.plugins.module_utils._bpf.bpftool import KNOWN, read_refusal
-from ansible_collections.ebpf.lab.plugins.module_utils._bpf.btf import Btf
-from ansible_collections.ebpf.lab.plugins.module_utils._bpf.compiler import Recipe, diagnostics
-from ansible_collections.ebpf.lab.plugins.module_utils._bpf.elf import ObjectInfo, ProgramDefinition
-from ansible_collections.ebpf.lab.plugins.module_utils._bpf.loading import by_function, staging_of
-from ansible_collections.ebpf.lab.plugins.module_utils._bpf.syscall import ProgramInfo
+from ansible_collections.ebpf.lab.plugins.module_utils._bpf.object.clang import Recipe, diagnostics
+from ansible_collections.ebpf.lab.plugins.module_utils._bpf.program.bpftool import KNOWN, read_refusal
+from ansible_collections.ebpf.lab.plugins.module_utils._bpf.program.steps import by_function, staging_of
 from ansible_collections.ebpf.lab.plugins.module_utils._core.errors import LabError
+from ansible_collections.ebpf.lab.plugins.module_utils._kernel.btf import Btf
+from ansible_collections.ebpf.lab.plugins.module_utils._kernel.elf import ObjectInfo, ProgramDefinition
+from ansible_collections.ebpf.lab.plugins.module_utils._kernel.syscall import ProgramInfo
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -11,7 +11,14 @@ import typing as t
 import pytest
 from ansible_collections.ebpf.lab.plugins.module_utils._core.errors import BadInput, LabError, Refused
 from ansible_collections.ebpf.lab.plugins.module_utils._core.plan import Plan
-from ansible_collections.ebpf.lab.plugins.module_utils._net.iptables import (
+from ansible_collections.ebpf.lab.plugins.module_utils._net.iptables.resource import (
+    Flush,
+    FlushResource,
+    Policy,
+    State,
+    desired,
+)
+from ansible_collections.ebpf.lab.plugins.module_utils._net.iptables.tables import (
     BUILT_IN,
     Chain,
     Chains,
@@ -22,13 +29,6 @@ from ansible_collections.ebpf.lab.plugins.module_utils._net.iptables import (
     leftovers,
     parse,
     script,
-)
-from ansible_collections.ebpf.lab.plugins.module_utils._net.iptables_flush import (
-    Flush,
-    FlushResource,
-    Policy,
-    State,
-    desired,
 )
 from hypothesis import given
 from hypothesis import strategies as st

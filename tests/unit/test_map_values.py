@@ -9,12 +9,12 @@ import struct
 import typing as t
 
 import pytest
-from ansible_collections.ebpf.lab.plugins.module_utils._bpf.btf import Btf
-from ansible_collections.ebpf.lab.plugins.module_utils._bpf.map_types import Builder, NewMap
-from ansible_collections.ebpf.lab.plugins.module_utils._bpf.shapes import Shape
-from ansible_collections.ebpf.lab.plugins.module_utils._bpf.syscall import MapInfo
-from ansible_collections.ebpf.lab.plugins.module_utils._bpf.values import Bytes, Device, Number, Typed, summed
+from ansible_collections.ebpf.lab.plugins.module_utils._bpf.map.codec import Bytes, Device, Number, Typed, summed
+from ansible_collections.ebpf.lab.plugins.module_utils._bpf.map.layout import Shape
+from ansible_collections.ebpf.lab.plugins.module_utils._bpf.map.new import Builder, NewMap
 from ansible_collections.ebpf.lab.plugins.module_utils._core.errors import BadInput
+from ansible_collections.ebpf.lab.plugins.module_utils._kernel.btf import Btf
+from ansible_collections.ebpf.lab.plugins.module_utils._kernel.syscall import MapInfo
 from hypothesis import given
 from hypothesis import strategies as st
 

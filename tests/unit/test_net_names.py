@@ -10,8 +10,8 @@ import typing as t
 import pytest
 from ansible_collections.ebpf.lab.plugins.module_utils._core.errors import BadInput
 from ansible_collections.ebpf.lab.plugins.module_utils._net import names
-from ansible_collections.ebpf.lab.plugins.module_utils._net.state import Route
-from ansible_collections.ebpf.lab.plugins.module_utils._net.topology import one_veth, topology
+from ansible_collections.ebpf.lab.plugins.module_utils._net.topology.resource import one_veth, topology
+from ansible_collections.ebpf.lab.plugins.module_utils._net.topology.state import Route
 
 
 def end(name: str, **further: t.Any) -> dict[str, t.Any]:

@@ -13,10 +13,10 @@ from dataclasses import replace
 import pytest
 from ansible_collections.ebpf.lab.plugins.module_utils._core.errors import Refused
 from ansible_collections.ebpf.lab.plugins.module_utils._core.plan import Plan
-from ansible_collections.ebpf.lab.plugins.module_utils._net.planner import plan
-from ansible_collections.ebpf.lab.plugins.module_utils._net.state import Interface, Ref, Route, Want
-from ansible_collections.ebpf.lab.plugins.module_utils._net.steps import DeleteLink, SetLink
-from ansible_collections.ebpf.lab.plugins.module_utils._net.topology import wanted
+from ansible_collections.ebpf.lab.plugins.module_utils._net.topology.plan import plan
+from ansible_collections.ebpf.lab.plugins.module_utils._net.topology.resource import wanted
+from ansible_collections.ebpf.lab.plugins.module_utils._net.topology.state import Interface, Ref, Route, Want
+from ansible_collections.ebpf.lab.plugins.module_utils._net.topology.steps import DeleteLink, SetLink
 from hypothesis import HealthCheck, Phase, assume, given, note, settings
 from hypothesis import strategies as st
 from netsim import World

@@ -12,7 +12,7 @@ from dataclasses import replace
 import pytest
 from ansible_collections.ebpf.lab.plugins.module_utils._lab.machine import Machine, networkd_takes, nm_leaves_veth
 from ansible_collections.ebpf.lab.plugins.module_utils._lab.preflight import LEVELS, PURPOSES, judge, lines
-from ansible_collections.ebpf.lab.plugins.module_utils._tools.apt_archive import Problem
+from ansible_collections.ebpf.lab.plugins.module_utils._tools.packages.archive import Problem
 
 GIGABYTE = 1 << 30
 GOOD = Machine(

@@ -10,14 +10,14 @@ import typing as t
 import pytest
 from ansible_collections.ebpf.lab.plugins.module_utils._core.errors import BadInput, LabError, Refused
 from ansible_collections.ebpf.lab.plugins.module_utils._core.plan import Plan
-from ansible_collections.ebpf.lab.plugins.module_utils._net.ip_forward import (
+from ansible_collections.ebpf.lab.plugins.module_utils._net.sysctl.resource import (
     FileStep,
     Forget,
     ForwardResource,
     State,
     desired,
 )
-from ansible_collections.ebpf.lab.plugins.module_utils._net.sysctl import (
+from ansible_collections.ebpf.lab.plugins.module_utils._net.sysctl.steps import (
     IPV4,
     IPV6,
     REDIRECTS,

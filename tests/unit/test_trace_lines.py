@@ -9,8 +9,8 @@ import typing as t
 from decimal import Decimal
 
 import pytest
-from ansible_collections.ebpf.lab.plugins.module_utils._bpf.trace import Marker, select
-from ansible_collections.ebpf.lab.plugins.module_utils._bpf.trace_lines import Line, lost, parse, parse_all
+from ansible_collections.ebpf.lab.plugins.module_utils._bpf.info.trace import Marker, select
+from ansible_collections.ebpf.lab.plugins.module_utils._bpf.info.trace_lines import Line, lost, parse, parse_all
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -12,7 +12,7 @@ from .command import Runner
 from .journal import Journal
 
 if t.TYPE_CHECKING:
-    from .._net.netlink import Netlink
+    from .._kernel.rtnl.socket import Netlink
 
 
 class Host:
@@ -44,7 +44,7 @@ class Host:
     def netlink(self, netns: str = "") -> Netlink:
         """The rtnetlink socket of a namespace, by name or path; "" is the namespace that the module runs in."""
         # Imported late: pyroute2 takes 0.15 s of CPU, and a module that needs no netlink should not pay it.
-        from .._net.netlink import Netlink
+        from .._kernel.rtnl.socket import Netlink
 
         if netns not in self._netlinks:
             self._netlinks[netns] = Netlink(netns)

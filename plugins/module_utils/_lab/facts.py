@@ -13,19 +13,18 @@ import platform
 import typing as t
 from dataclasses import asdict
 
-from .._bpf import syscall
-from .._bpf.compiler import disassemble
-from .._bpf.elf import read_object
-from .._bpf.pins import Pin, pins_in
-from .._bpf.syscall import ProgramInfo
+from .._bpf.object.clang import disassemble
+from .._bpf.pin.pins import Pin, pins_in
 from .._core import files
 from .._core.errors import LabError
 from .._core.files import sha256_of
 from .._core.host import Host
-from .._net import netns
-from .._net.iptables_flush import FlushResource
-from .._net.links import links
-from .._net.observe import observe
+from .._kernel import netns, syscall
+from .._kernel.elf import read_object
+from .._kernel.rtnl.read import links
+from .._kernel.syscall import ProgramInfo
+from .._net.iptables.resource import FlushResource
+from .._net.topology.observe import observe
 from .measuring import measure
 from .schema import Lab, Stage
 from .whereabouts import At
@@ -102,7 +101,7 @@ def _attachments(host: Host, lab: Lab, stage: Stage, pins: t.Mapping[str, Pin]) 
 
 
 def _filters(host: Host, where: str, index: int, by_id: t.Mapping[int, Pin]) -> t.Iterator[dict[str, t.Any]]:
-    from .._net import tc
+    from .._kernel.rtnl import tc
 
     netlink = host.netlink(where)
     if tc.qdisc(netlink, index):

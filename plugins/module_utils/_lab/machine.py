@@ -16,16 +16,18 @@ import shutil
 import typing as t
 from dataclasses import dataclass, field
 
-from .._bpf import inventory
+from .._bpf.info import inventory
 from .._core import interpreter
 from .._core.errors import LabError
 from .._core.host import Host
-from .._net.iptables import BACKENDS, FAMILIES, Place, observe
+from .._net.iptables.tables import BACKENDS, FAMILIES, Place, observe
 from .._net.management import lifelines as lifelines_of
 from .._net.management import takeovers
-from .._net.observe import observe as observe_network
-from .._net.state import Want
-from .._tools import apt_archive, apt_lock, bpftool_answer
+from .._net.topology.observe import observe as observe_network
+from .._net.topology.state import Want
+from .._tools import bpftool_answer
+from .._tools.packages import archive as apt_archive
+from .._tools.packages import lock as apt_lock
 
 # Who makes rules or manages links: their processes, by the 15 characters that the kernel keeps of a name.
 MANAGERS = ("dockerd", "libvirtd", "firewalld", "NetworkManager", "systemd-networkd", "kubelet", "bpfman")

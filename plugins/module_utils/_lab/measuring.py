@@ -12,14 +12,14 @@ import time
 import typing as t
 from concurrent.futures import ThreadPoolExecutor
 
-from .._bpf.pins import Pin
-from .._bpf.syscall import MapInfo, ProgramInfo
+from .._bpf.pin.pins import Pin
 from .._core.errors import LabError
 from .._core.host import Host
-from .._net.links import links, way_to
-from .._net.netns import in_netns
+from .._kernel.netns import in_netns
+from .._kernel.rtnl.read import links, way_to
+from .._kernel.syscall import MapInfo, ProgramInfo
 from .._net.ping import ping
-from .._net.state import Ref
+from .._net.topology.state import Ref
 from .schema import Stage
 
 MAP_ENTRIES = 256  # of each map: a check reads a few, and a student's map may hold millions
@@ -57,7 +57,7 @@ def _watched(
     programs = [pin.what.id for pin in pins.values() if isinstance(pin.what, ProgramInfo)]
     if not programs:
         return _send(host, stage, refs), {}
-    from .._bpf.statistics import measure as measured
+    from .._bpf.info.run_stats import measure as measured
 
     with contextlib.ExitStack() as stack:
         try:
@@ -70,7 +70,7 @@ def _watched(
 
 def _recording(host: Host, stack: contextlib.ExitStack) -> tuple[t.Any, str]:
     """A recording of its own, which takes no line from a student's open trace_pipe; or None and why there is none."""
-    from .._bpf.trace import Recording, TraceUnavailable
+    from .._bpf.info.trace import Recording, TraceUnavailable
 
     try:
         return stack.enter_context(Recording(host)), ""
@@ -143,7 +143,7 @@ def _kept(maps: t.Sequence[Pin]) -> t.Iterator[None]:
     if not maps:
         yield
         return
-    from .._bpf.maps import restore_entries, snapshot
+    from .._bpf.map.contents import restore_entries, snapshot
 
     kept = []
     for pin in maps:
@@ -160,7 +160,7 @@ def _kept(maps: t.Sequence[Pin]) -> t.Iterator[None]:
 
 def _entries(pin: Pin) -> t.Optional[list[Facts]]:
     """Up to MAP_ENTRIES entries, those of each CPU summed; None for a map that cannot be listed."""
-    from .._bpf.maps import dump
+    from .._bpf.map.contents import dump
 
     try:
         return dump(pin.path, limit=MAP_ENTRIES, sum_per_cpu=True)

@@ -9,16 +9,16 @@ import os
 import typing as t
 from dataclasses import dataclass, replace
 
-from .._bpf.attachments import AttachmentResource
-from .._bpf.objects import ObjectResource
-from .._bpf.programs import ProgramResource
+from .._bpf.object.resource import ObjectResource
+from .._bpf.program.resource import ProgramResource
+from .._bpf.xdp.resource import AttachmentResource
 from .._core.host import Host
 from .._core.journal import Entry
-from .._net.ip_forward import ForwardResource
-from .._net.iptables_flush import FlushResource
-from .._net.iptables_flush import desired as flush
-from .._net.state import Interface, Ref, Want, link_key
-from .._net.topology import TopologyResource
+from .._net.iptables.resource import FlushResource
+from .._net.iptables.resource import desired as flush
+from .._net.sysctl.resource import ForwardResource
+from .._net.topology.resource import TopologyResource
+from .._net.topology.state import Interface, Ref, Want, link_key
 from .schema import WORK_FOLDER, Lab, Stage
 from .sources import SourcesResource
 
@@ -144,7 +144,7 @@ class Parts:
         names = dict.fromkeys([*named, *pinned])
         if not names:
             return
-        from .._bpf.map_resource import MapResource
+        from .._bpf.map.resource import MapResource
 
         for name in names:
             entry = named.get(name, {"entries": [], "exclusive": True, "netns": ""})
@@ -159,7 +159,7 @@ class Parts:
 
     def _filters(self) -> t.Iterator[Part]:
         if self.stage.filters:
-            from .._bpf.filters import FilterResource
+            from .._bpf.tc.resource import FilterResource
 
             for entry in self.stage.filters:
                 params = {**entry, "program": f"{self.lab.pin_path}/{entry['program']}"}
@@ -211,7 +211,7 @@ def _strays(folder: str, which: str = "") -> Part:
 
 def _tracefs(host: Host, present: bool) -> t.Iterator[Part]:
     if present or host.journal.claimed(f"mount:{TRACEFS}") is not None:
-        from .._bpf.tracefs import TracefsResource
+        from .._bpf.info.tracefs import TracefsResource
 
         yield Part("tracefs", "", TracefsResource(present))
 
@@ -220,7 +220,7 @@ def _filters_absent(host: Host) -> t.Iterator[Part]:
     """The filters that a lab attached."""
     for key, entry in host.journal.claims("tc:").items():
         if entry.owner:
-            from .._bpf.filters import FilterResource
+            from .._bpf.tc.resource import FilterResource
 
             yield Part("filter", key[len("tc:") :], FilterResource.absent(key))
 

@@ -10,7 +10,7 @@ import typing as t
 from dataclasses import dataclass
 
 from .._net.management import CURE
-from .._tools import apt_archive
+from .._tools.packages import archive as apt_archive
 from .machine import Machine
 
 MEGABYTE = 1 << 20

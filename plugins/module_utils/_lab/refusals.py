@@ -8,13 +8,13 @@ from __future__ import annotations
 import os
 import typing as t
 
-from .._bpf import sections
-from .._bpf.bpftool import Bpftool, LoadRefused
-from .._bpf.elf import read_object
-from .._bpf.folders import MOUNT, is_bpffs
-from .._bpf.loading import clear
+from .._bpf.pin.folders import MOUNT, is_bpffs
+from .._bpf.program import sections
+from .._bpf.program.bpftool import Bpftool, LoadRefused
+from .._bpf.program.steps import clear
 from .._core.errors import LabError
 from .._core.host import Host
+from .._kernel.elf import read_object
 from .schema import Lab, Stage
 
 LOG_END = 4000  # characters of the verifier's log: it says at its end why it stopped

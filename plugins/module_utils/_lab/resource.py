@@ -10,19 +10,19 @@ import contextlib
 import typing as t
 from dataclasses import dataclass, field, replace
 
-from .._bpf.attaching import KeepForeign
-from .._bpf.folders import MakeFolder, Mount
-from .._bpf.loading import LoadPrograms
-from .._bpf.objects import ObjectState
-from .._bpf.pins import Pin
-from .._bpf.programs import ProgramResource, ProgramState
+from .._bpf.object.resource import ObjectState
+from .._bpf.pin.folders import MakeFolder, Mount
+from .._bpf.pin.pins import Pin
+from .._bpf.program.resource import ProgramResource, ProgramState
+from .._bpf.program.steps import LoadPrograms
+from .._bpf.xdp.steps import KeepForeign
 from .._core.converge import Resource
 from .._core.errors import BadInput, LabError, Missing, Refused, ToolMissing
 from .._core.files import digest
 from .._core.host import Host
 from .._core.plan import Plan, Step
-from .._net.state import Now, Ref, Want
-from .._net.topology import TopologyResource
+from .._net.topology.resource import TopologyResource
+from .._net.topology.state import Now, Ref, Want
 from .facts import gather, tables_of
 from .parts import Part, Parts, iptables, parts_absent
 from .schema import Lab, Stage, parse

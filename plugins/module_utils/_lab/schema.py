@@ -15,12 +15,12 @@ from dataclasses import dataclass, field
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
-from .._bpf.folders import check_pin_path
+from .._bpf.pin.folders import check_pin_path
 from .._core.errors import BadInput, LabError, brief
 from .._core.options import STUMBLES, culprit
 from .._net import names
-from .._net.state import Want
-from .._net.topology import topology, topology_options
+from .._net.topology.resource import topology, topology_options
+from .._net.topology.state import Want
 from .specs import (
     ATTACHMENT,
     CHECK,

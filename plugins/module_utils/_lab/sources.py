@@ -9,8 +9,8 @@ import os
 import typing as t
 from dataclasses import dataclass, field
 
-from .._bpf.folders import Sweep, existing, making, ours_and_empty
-from .._bpf.objects import is_ours
+from .._bpf.object.resource import is_ours
+from .._bpf.pin.folders import Sweep, existing, making, ours_and_empty
 from .._core import files
 from .._core.files import KeepFile, digest
 from .._core.host import Host

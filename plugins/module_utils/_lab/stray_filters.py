@@ -8,16 +8,16 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass
 
-from .._bpf import syscall
-from .._bpf.attaching import find_link
-from .._bpf.filtering import Slot, qdisc_key
-from .._bpf.syscall import Handle
+from .._bpf.tc.steps import Slot, qdisc_key
+from .._bpf.xdp.steps import find_link
 from .._core.errors import KernelRefused
 from .._core.host import Host
 from .._core.plan import Note, Plan, Step
-from .._net import netns, tc
-from .._net.links import links
-from .._net.state import Ref
+from .._kernel import netns, syscall
+from .._kernel.rtnl import tc
+from .._kernel.rtnl.read import links
+from .._kernel.syscall import Handle
+from .._net.topology.state import Ref
 
 
 @dataclass(frozen=True)

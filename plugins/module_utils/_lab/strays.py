@@ -9,14 +9,14 @@ import os
 import typing as t
 from dataclasses import dataclass
 
-from .._bpf import syscall
-from .._bpf.folders import sweep, unsweep
-from .._bpf.pins import keep, put_back
-from .._bpf.syscall import LinkInfo
+from .._bpf.pin.folders import sweep, unsweep
+from .._bpf.pin.pins import keep, put_back
 from .._core.errors import LabError
 from .._core.host import Host
 from .._core.plan import Plan, Step
 from .._core.text import one_line
+from .._kernel import syscall
+from .._kernel.syscall import LinkInfo
 
 
 @dataclass(frozen=True)

@@ -20,9 +20,9 @@ from dataclasses import dataclass, field
 
 from .._core.errors import KernelRefused, Refused
 from .._core.host import Host
-from .links import Link, Way, addresses, links, routes, way
-from .netlink import Netlink
-from .state import Interface, Now, Want, link_key, satisfies
+from .._kernel.rtnl.read import Link, Way, addresses, links, routes, way
+from .._kernel.rtnl.socket import Netlink
+from .topology.state import Interface, Now, Want, link_key, satisfies
 
 SESSION, DEFAULT = "the SSH session", "the default route"
 DEFAULTS = ("0.0.0.0/0", "::/0")

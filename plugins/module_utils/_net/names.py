@@ -10,7 +10,7 @@ import re
 import typing as t
 
 from .._core.errors import BadInput
-from .state import Route
+from .topology.state import Route
 
 MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 SYSCTL_KEY = re.compile(r"[A-Za-z0-9_./-]+")

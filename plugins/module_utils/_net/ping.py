@@ -11,7 +11,8 @@ from dataclasses import asdict, dataclass
 
 from .._core.errors import BadInput, CommandFailed, LabError
 from .._core.host import Host
-from . import names, netns
+from .._kernel import netns
+from . import names
 
 _COUNTS = re.compile(r"^(\d+) packets transmitted, (\d+) (?:packets )?received", re.MULTILINE)
 _TIMES = re.compile(r"^(?:rtt|round-trip) min/avg/max\S* = ([\d.]+)/([\d.]+)/([\d.]+)", re.MULTILINE)

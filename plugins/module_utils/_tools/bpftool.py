@@ -12,12 +12,15 @@ from dataclasses import dataclass, field, replace
 from .._core.errors import BadInput, LabError
 from .._core.host import Host
 from .._core.plan import Plan, Step
-from . import apt, bpftool_answer, receipt, source
+from . import bpftool_answer
 from .bpftool_answer import Answer
-from .bpftool_build import BTF, KERNEL, MIRROR, TOOL, BuildBpftool, Recipe, TakeBinary, compiler
-from .download import checked_checksum
-from .place import Place, Remove, Staged, is_foreign, offer, refusal
-from .workshop import checked_root, drop_workshop, workshop
+from .builds import receipt
+from .builds.bpftool_build import BTF, KERNEL, MIRROR, TOOL, BuildBpftool, Recipe, TakeBinary, compiler
+from .builds.place import Place, Remove, Staged, is_foreign, offer, refusal
+from .builds.workshop import checked_root, drop_workshop, workshop
+from .packages import apt
+from .sources import source
+from .sources.download import checked_checksum
 
 KERNEL_URL = "https://git.kernel.org/pub/scm/linux/kernel/git/torvalds/linux.git"
 KERNEL_REF = "v6.12"

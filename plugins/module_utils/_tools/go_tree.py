@@ -18,8 +18,8 @@ from dataclasses import asdict, dataclass
 
 from .._core.errors import LabError, Refused
 from .._core.plan import Note, Step
-from .download import download
-from .workshop import as_nobody, build_uid
+from .builds.workshop import as_nobody, build_uid
+from .sources.download import download
 
 if t.TYPE_CHECKING:
     from .._core.command import Runner

@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from .._core.errors import BadInput, LabError
 from .._core.host import Host
 from .._core.plan import Plan, Step
-from . import go_tree, receipt
-from .download import checked_checksum, checked_url
-from .place import Place, Remove, Staged, is_foreign, offer, refusal
-from .workshop import drop_workshop, workshop
+from . import go_tree
+from .builds import receipt
+from .builds.place import Place, Remove, Staged, is_foreign, offer, refusal
+from .builds.workshop import drop_workshop, workshop
+from .sources.download import checked_checksum, checked_url
 
 TOOL = "golang"
 URL = "https://go.dev/dl/go{version}.linux-{arch}.tar.gz"

@@ -15,11 +15,13 @@ from dataclasses import asdict, dataclass, field
 from .._core.errors import BadInput, CommandFailed, LabError
 from .._core.host import Host
 from .._core.plan import Plan, Step
-from . import apt, receipt, source
-from .bpftool_build import compiler
-from .place import Place, Remove, Staged, is_foreign, offer, refusal
-from .source import AnySource, Wanted
-from .workshop import checked_root, drop_workshop, workshop
+from .builds import receipt
+from .builds.bpftool_build import compiler
+from .builds.place import Place, Remove, Staged, is_foreign, offer, refusal
+from .builds.workshop import checked_root, drop_workshop, workshop
+from .packages import apt
+from .sources import source
+from .sources.source import AnySource, Wanted
 
 if t.TYPE_CHECKING:
     from .._core.command import Runner

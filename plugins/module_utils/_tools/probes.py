@@ -16,7 +16,8 @@ from dataclasses import asdict, dataclass
 
 from .._core import interpreter
 from .._core.errors import LabError
-from . import bpftool_answer, receipt
+from . import bpftool_answer
+from .builds import receipt
 
 if t.TYPE_CHECKING:
     from .._core.command import Runner
