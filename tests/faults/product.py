@@ -21,7 +21,7 @@ import ansible
 import yaml
 
 from .private import COLLECTIONS, MACHINE, ROOT
-from .supervisor import GO_ON, Call, Decide, Run, supervise
+from .supervisor import GO_ON, Decide, Run, supervise
 
 PYTHON = "/usr/bin/python3"  # the hosts' own, with the distribution's netlink library
 DRIVER = """
@@ -154,9 +154,3 @@ def shell(script: str) -> Command:
 def all_of(first: Command, *others: Command) -> Command:
     """One after another, for ``run`` alone."""
     return Command(first.argv, first.stdin, others)
-
-
-def frozen(call: Call, point: tuple[str, int], meanwhile: t.Callable[[], t.Any]) -> None:
-    """For a ``decide``: at this point, while the program stands still, do something else."""
-    if (call.name, call.number) == point:
-        meanwhile()
