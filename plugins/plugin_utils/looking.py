@@ -5,14 +5,17 @@
 
 The language itself does not: the sum over a map that is not there is 0, as over one that counted nothing, and what is
 not there differs from everything. The answers here are JMESPath's own; what is known beside them is whether the facts
-were gathered, and whether what the query picks from them is there. Imported where jmespath is.
+were gathered, and whether what the query picks from them is there.
 """
 
 from __future__ import annotations
 
 import typing as t
 
-from jmespath.visitor import TreeInterpreter, _Expression
+try:
+    from jmespath.visitor import TreeInterpreter, _Expression
+except ImportError:  # checks.require_jmespath says so before anything is looked at
+    TreeInterpreter = _Expression = object
 
 Node = t.Mapping[str, t.Any]
 

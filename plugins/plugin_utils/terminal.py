@@ -90,7 +90,7 @@ def every_stage(results: t.Sequence[Result], standings: t.Mapping[str, Standing]
     for result in results:
         machines.setdefault(result["host"], []).append(result)
     if len(machines) == 1:
-        ((host, found),) = machines.items()
+        host, found = next(iter(machines.items()))
         return _stages_of(found, standings[host])
     stages = list(next(iter(standings.values())).most)
     rows = [(("machine", *(visible(stage, 20) for stage in stages), "best of all"), "")]

@@ -205,7 +205,7 @@ def _module(argument_spec: t.Mapping[str, t.Any], spec: t.Mapping[str, t.Any]) -
             option or "arguments", given.get(option), f"cannot be read: {error}", "give a value of its type"
         )
         sys.stdout.write(json.dumps({"failed": True, "changed": False, "msg": shown(str(wrong))}) + "\n")
-        sys.exit(1)
+        raise SystemExit(1) from error
 
 
 @contextlib.contextmanager

@@ -136,7 +136,7 @@ class ProgramResource:
             staging=os.path.isdir(staging_of(self.pin_path))
             and host.journal.claimed(f"dir:{staging_of(self.pin_path)}") is not None,
             unreadable=unreadable,
-            inside=frozenset(path for folder in {self.pin_path, maps} for path in folders_in(folder)),
+            inside=frozenset(path for folder in (self.pin_path, maps) for path in folders_in(folder)),
             own_folder=host.journal.claimed(f"dir:{self.pin_path}") is not None,
         )
 
