@@ -89,5 +89,6 @@ def common(records: t.Iterable[Record], most: int = 8) -> list[str]:
 
     counts: collections.Counter[str] = collections.Counter()
     for record in records:
-        counts.update({" ".join(map(normal, line.split(" ")))[:160] for line in record.get("wrong", ())})
+        words = ([normal(word.rstrip(":")) for word in line.split()] for line in record.get("wrong", ()))
+        counts.update({" ".join(line)[:160] for line in words})
     return [f"{number:4} x {line}" for line, number in counts.most_common(most)]
