@@ -100,7 +100,7 @@ def links(netns: str) -> dict[str, Json]:
 
     found: dict[str, Json] = {}
     for link in ask("-d", "link"):
-        kept = {key: link[key] for key in LINK if key in link}
+        kept = {key: without_timers(link[key]) for key in LINK if key in link}
         kept["flags"] = sorted(flag for flag in link["flags"] if not VOLATILE_LINK.match(flag))
         found[link["ifname"]] = kept
     for link in ask("address"):
@@ -113,6 +113,13 @@ def links(netns: str) -> dict[str, Json]:
         "rules": [json.dumps(rule, sort_keys=True) for f in "46" for rule in ask(f"-{f}", "rule")],
         "neighbours": sorted(json.dumps(n, sort_keys=True) for n in ask("neigh", "show", "nud", "permanent")),
     }
+
+
+def without_timers(value: Json) -> Json:
+    """A bridge and its ports count down by themselves."""
+    if isinstance(value, dict):
+        return {key: without_timers(item) for key, item in value.items() if not key.endswith("_timer")}
+    return value
 
 
 ALL_ROUTES = ("route", "show", "table", "all")
