@@ -9,6 +9,7 @@ file's content and the sources that it names.
 
 from __future__ import annotations
 
+import base64
 import functools
 import json
 import os
@@ -117,7 +118,8 @@ def lab_file(name: str) -> tuple[dict[str, t.Any], dict[str, str]]:
     with open(ROOT / "playbooks" / "labs" / f"{name}.yml", encoding="utf-8") as file:
         content = yaml.load(file, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     names = {entry["source"] for entry in content["objects"].values()} | set(content.get("headers", ()))
-    return content, {name: (ROOT / "files" / "bpf" / name).read_text(encoding="utf-8") for name in sorted(names)}
+    sources = {name: (ROOT / "files" / "bpf" / name).read_bytes() for name in sorted(names)}
+    return content, {name: base64.b64encode(source).decode("ascii") for name, source in sources.items()}
 
 
 def lab(name: str = "lecture2", *, check: bool = False, **params: t.Any) -> Command:
