@@ -19,28 +19,40 @@ import errno
 import fnmatch
 import json
 import random
+import re
 import signal
 import sys
 import time
 import typing as t
 
+from .checkmode import Look, looks
 from .expected import EXPECTED, Mark
 from .figures import Figures, Record, common, table
 from .private import SCRATCH, TryFailed, inside
 from .scenarios import Scenario, scenarios
-from .together import groups
+from .together import Together, groups
 
 ERRORS = ("ENOSPC", "EROFS", "EBUSY", "ENOBUFS", "ENOMEM", "EINTR", "EPERM")
 RANDOM_KILLS = 20  # of each scenario, in the long run
 CUT_SCENARIOS = 6
+# How many are looked at in check mode, in the cut, of those whose names begin so.
+CUT_LOOKS = {
+    "check lecture2": 3,
+    "check redirect": 1,
+    "check xdp_hello": 1,
+    "check examples": 3,
+    "check ./lab": 1,
+    "": 2,
+}
 Try = dict[str, t.Any]
 ROUNDS = 5  # of the runs that begin at once, in the long run
-KINDS = {"kill": "killed", "refuse": "refused", "together": "together"}
+KINDS = {"kill": "killed", "refuse": "refused", "together": "together", "check": "in check mode"}
 FUNCTIONS = {
     "count": "kills:count",
     "kill": "kills:kill",
     "refuse": "kills:refuse",
     "together": "together:together",
+    "check": "checkmode:look",
 }
 
 
@@ -50,7 +62,8 @@ class Campaign:
     def __init__(self, figures: Figures, chosen: t.Mapping[str, t.Any], jobs: int, deadline: float) -> None:
         self.figures = figures
         self.chosen = {name: one for name, one in chosen.items() if isinstance(one, Scenario)}
-        self.groups = [name for name in chosen if name not in self.chosen]
+        self.groups = [name for name, one in chosen.items() if isinstance(one, Together)]
+        self.looks = {name: one for name, one in chosen.items() if isinstance(one, Look)}
         self.deadline = deadline
         self.jobs = jobs
         self.stopped = False
@@ -64,7 +77,7 @@ class Campaign:
                 pass
 
     def _bpffs(self, name: str) -> bool:
-        return name in self.chosen and self.chosen[name].bpffs
+        return any(name in kind and kind[name].bpffs for kind in (self.chosen, self.looks))
 
     def _one(self, one: Try) -> None:
         if self.stopped or time.monotonic() > self.deadline:
@@ -130,6 +143,21 @@ def rounds(names: t.Iterable[str], numbers: t.Iterable[int]) -> list[Try]:
     return [{"kind": "together", "scenario": name, "nth": nth} for nth in numbers for name in names]
 
 
+def checks(names: t.Iterable[str]) -> list[Try]:
+    """Runs in check mode under the supervisor."""
+    return [{"kind": "check", "scenario": name} for name in names]
+
+
+def some_looks(names: t.Iterable[str], chance: random.Random) -> list[str]:
+    """Some of each kind of them."""
+    left, found = list(names), []
+    for prefix, number in CUT_LOOKS.items():
+        alike = [name for name in left if name.startswith(prefix)]
+        left = [name for name in left if name not in alike]
+        found += chance.sample(alike, min(number, len(alike)))
+    return found
+
+
 def long_run(campaign: Campaign, seed: int) -> None:
     """What is expected to fail first; then all side by side, so that a run that is stopped has seen some of each."""
     names = list(campaign.chosen)
@@ -147,7 +175,7 @@ def long_run(campaign: Campaign, seed: int) -> None:
             passes[0] += once
             passes[1] += refusals(name, known[name], chance)
             passes[2] += [one for one in killed if one not in once]
-    passes[0] += rounds(campaign.groups, range(1, 3))
+    passes[0] += rounds(campaign.groups, range(1, 3)) + checks(campaign.looks)
     passes[1] += rounds(campaign.groups, range(3, ROUNDS + 1))
     for tries in passes.values():
         chance.shuffle(tries)
@@ -176,7 +204,8 @@ def cut(campaign: Campaign, seed: int, size: int) -> None:
                 tries.append({"kind": kind, "scenario": name, **mark.witness})
     # What fails by chance cannot be held to it: that is for the long run.
     sure = [name for name in campaign.groups if ("together", name) not in EXPECTED]
-    campaign.go(rounds(chance.sample(sure, min(3, len(sure))), [seed]) + tries)
+    tries += rounds(chance.sample(sure, min(3, len(sure))), [seed]) + checks(some_looks(campaign.looks, chance))
+    campaign.go(tries)
 
 
 def judge(figures: Figures, complete: bool) -> tuple[list[dict[str, t.Any]], list[str], dict[str, int]]:
@@ -188,7 +217,7 @@ def judge(figures: Figures, complete: bool) -> tuple[list[dict[str, t.Any]], lis
         unfit = _unfit([record for record in figures.of("count") if record["scenario"] == name])
         for kind, verb in KINDS.items():
             tried = [record for record in figures.of(kind) if record["scenario"] == name]
-            if not tried and not (unfit and kind != "together"):
+            if not tried and not (unfit and kind in ("kill", "refuse")):
                 continue
             missed = [record for record in tried if not record["hit"]]
             wrong = [record for record in tried if record["wrong"]]
@@ -202,9 +231,13 @@ def judge(figures: Figures, complete: bool) -> tuple[list[dict[str, t.Any]], lis
                     f"what shows that {mark.case} fails is not met any more: take the mark away, or mend it"
                 )
             if mark is None:
-                problems += [f"{_shown(record)}: {record['wrong'][0]}" for record in wrong]
-            elif not wrong and (_all_of(kind, tried, hit, points) if complete else _witnessed(tried, mark)):
-                problems.append(f"expected to fail ({mark.case}) and does not: take its mark away")
+                problems += [f"{_shown(one)}: {line}" for one in wrong for line in one["wrong"][: _lines(kind)]]
+            else:
+                beside = [line for one in wrong for line in one["wrong"] if not re.search(mark.lines, line)]
+                problems += [f"beside {mark.case}: {line}" for line in beside]
+                wrong = [one for one in wrong if any(re.search(mark.lines, line) for line in one["wrong"])]
+                if not wrong and (_all_of(kind, tried, hit, points) if complete else _witnessed(tried, mark)):
+                    problems.append(f"expected to fail ({mark.case}) and does not: take its mark away")
             verdict = "failed" if problems else "xfailed" if mark is not None and wrong else "passed"
             counts[verdict] += 1
             words += [f"FAILED {name}, {verb}: {problem}" for problem in problems[:10]]
@@ -212,8 +245,8 @@ def judge(figures: Figures, complete: bool) -> tuple[list[dict[str, t.Any]], lis
                 {
                     "scenario": name,
                     "what": verb,
-                    "known": len(points),
-                    "hit": len(hit & points),
+                    "known": len(points) + sum(record.get("calls", 0) for record in tried),
+                    "hit": len(hit & points) + sum(record.get("calls", 0) for record in tried),
                     "tries": len(tried),
                     "missed": len(missed),
                     "wrong": len(wrong),
@@ -225,7 +258,14 @@ def judge(figures: Figures, complete: bool) -> tuple[list[dict[str, t.Any]], lis
 
 def _all_of(kind: str, tried: t.Sequence[Record], hit: set[t.Any], points: set[t.Any]) -> bool:
     """Whether all that the long run does of a kind has been done."""
+    if kind == "check":
+        return bool(tried)
     return len(tried) >= ROUNDS if kind == "together" else hit >= points
+
+
+def _lines(kind: str) -> int:
+    """How much of what is wrong with a try is shown: of a run in check mode all, there are no more like it."""
+    return 10 if kind == "check" else 1
 
 
 def _witnessed(tried: t.Sequence[Record], mark: Mark) -> bool:
@@ -245,6 +285,8 @@ def _unfit(records: t.Sequence[Record]) -> list[str]:
 def _shown(record: Record) -> str:
     if record["kind"] == "together":
         return f"round {record['nth']}"
+    if record["kind"] == "check":
+        return f"{record.get('calls', 0)} calls"
     where = f"{record['point']} #{record['number']}" if "point" in record else f"after {record['random']} s"
     if record["kind"] == "refuse":
         return f"{errno.errorcode[record['errno']]} at {where}"
@@ -262,7 +304,7 @@ def main() -> int:
     parser.add_argument("--scenarios", type=int, default=CUT_SCENARIOS, help="how many, in the cut")
     args = parser.parse_args()
     seed = args.seed if args.seed is not None else 1 if args.long else random.randrange(1 << 16)
-    everything: dict[str, t.Any] = {**scenarios(), **groups()}
+    everything: dict[str, t.Any] = {**scenarios(), **groups(), **looks()}
     chosen = {name: one for name, one in everything.items() if fnmatch.fnmatch(name, args.only)}
     if not chosen:
         parser.error(f"no scenario is called so; there are {', '.join(everything)}")

@@ -37,7 +37,7 @@ from .private import (
     snapshot,
 )
 from .product import Command, failed
-from .supervisor import GO_ON, RUNS, Answer, Call, Decide
+from .supervisor import GO_ON, PASSING, Answer, Call, Decide
 
 PINS = "/sys/fs/bpf/ebpf"
 DEEP = "[" * 900 + "]" * 900
@@ -76,7 +76,7 @@ def first_change(answer: Answer) -> Decide:
 
     def decide(call: Call) -> Answer:
         nonlocal done
-        if done or call.name.startswith(RUNS) or call.path.startswith(OWN):
+        if done or call.name.startswith(PASSING) or call.path.startswith(OWN):
             return GO_ON
         done = True
         return answer
@@ -220,7 +220,7 @@ def c7(_given: Given) -> Wrong:
     second: list[subprocess.Popen[str]] = []
 
     def begin_the_second(call: Call) -> Answer:
-        if not second and not call.name.startswith(RUNS) and not call.path.startswith(OWN):
+        if not second and not call.name.startswith(PASSING) and not call.path.startswith(OWN):
             second.append(product.up("drop", traffic=False).start())
             _until(lambda: _waits_for_a_lock(second[0].pid), 30)
         return GO_ON
@@ -385,7 +385,7 @@ def c17(_given: Given) -> Wrong:
         b_has_sent.set()
 
     def b_decides(call: Call) -> Answer:
-        if not call.name.startswith(RUNS) and not call.path.startswith(OWN):  # puts the map back as it was
+        if not call.name.startswith(PASSING) and not call.path.startswith(OWN):  # puts the map back as it was
             b_has_sent.set()
             a_is_done.wait(15)
         return GO_ON

@@ -15,10 +15,14 @@ from .scenarios import scenarios
 
 @dataclass(frozen=True)
 class Mark:
-    """``case`` is the number of the collected case, ``witness`` a try that fails for it each time."""
+    """``case`` is the number of the collected case, ``witness`` a try that fails for it each time.
+
+    ``lines`` is a pattern of what goes wrong for it; other lines are failures still. "" stands for all.
+    """
 
     case: str
     witness: t.Mapping[str, t.Any]
+    lines: str = ""
 
 
 NOTES = "fsync /var/lib/ebpf.lab/.journal-*"  # the first time that a run notes something

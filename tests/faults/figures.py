@@ -20,7 +20,17 @@ from .private import ROOT, SCRATCH
 
 Record = dict[str, t.Any]
 PRODUCT = ("plugins/module_utils", "plugins/modules", "playbooks/labs", "files/bpf")
-SUITE = ("supervisor", "private", "product", "scenarios", "kills", "together", "cases", "../residue/snapshot")
+SUITE = (
+    "supervisor",
+    "private",
+    "product",
+    "scenarios",
+    "kills",
+    "together",
+    "cases",
+    "checkmode",
+    "../residue/snapshot",
+)
 
 
 def state_of_the_code() -> str:

@@ -38,11 +38,15 @@ def documentation(module: str) -> dict[str, t.Any]:
 
 
 @functools.cache
+def examples_of(module: str) -> tuple[Options, ...]:
+    """The tasks in the module's EXAMPLES."""
+    return tuple(yaml.safe_load(importlib.import_module(f"{PACKAGE}.{module}").EXAMPLES) or ())
+
+
 def examples(module: str) -> tuple[Options, ...]:
-    """The arguments of the tasks in the module's EXAMPLES."""
-    tasks = yaml.safe_load(importlib.import_module(f"{PACKAGE}.{module}").EXAMPLES) or ()
+    """The arguments of those that are the module's own."""
     named = f"ebpf.lab.{module}"
-    return tuple(task[named] for task in tasks if isinstance(task.get(named), dict))
+    return tuple(task[named] for task in examples_of(module) if isinstance(task.get(named), dict))
 
 
 def on_hosts() -> list[str]:

@@ -133,9 +133,9 @@ def up(stage: str = "", name: str = "lecture2", **params: t.Any) -> Command:
     return lab(name, stage=stage, **params)
 
 
-def verify(stage: str = "", name: str = "lecture2") -> Command:
+def verify(stage: str = "", name: str = "lecture2", **params: t.Any) -> Command:
     """./lab verify."""
-    return lab(name, stage=stage, state="verified")
+    return lab(name, stage=stage, state="verified", **params)
 
 
 def reset(stage: str = "", name: str = "lecture2", **params: t.Any) -> Command:

@@ -40,6 +40,10 @@ NUMBERS = {
         **{"setxattr": 188, "openat": 257, "mkdirat": 258, "mknodat": 259, "fchownat": 260, "unlinkat": 263},
         **{"renameat": 264, "linkat": 265, "symlinkat": 266, "fchmodat": 268, "unshare": 272, "utimensat": 280},
         **{"fallocate": 285, "renameat2": 316, "bpf": 321, "copy_file_range": 326, "move_mount": 429, "openat2": 437},
+        **{"ioctl": 16, "connect": 42, "utime": 132, "pivot_root": 155, "sethostname": 170, "init_module": 175},
+        **{"delete_module": 176, "lsetxattr": 189, "fsetxattr": 190, "removexattr": 197, "utimes": 235, "splice": 275},
+        **{"pwritev": 296, "sendmmsg": 307, "finit_module": 313, "io_uring_setup": 425, "fsmount": 432},
+        **{"fchmodat2": 452},
     },
     "aarch64": {
         **{"unlinkat": 35, "symlinkat": 36, "linkat": 37, "renameat": 38, "umount2": 39, "mount": 40, "truncate": 45},
@@ -47,7 +51,9 @@ NUMBERS = {
         **{"mknodat": 33, "mkdirat": 34, "write": 64, "writev": 66, "pwrite64": 68, "sendfile": 71, "fsync": 82},
         **{"fdatasync": 83, "utimensat": 88, "unshare": 97, "sendto": 206, "setsockopt": 208, "sendmsg": 211},
         **{"execve": 221, "renameat2": 276, "bpf": 280, "copy_file_range": 285, "move_mount": 429, "openat2": 437},
-        **{"setxattr": 5},
+        **{"setxattr": 5, "lsetxattr": 6, "fsetxattr": 7, "removexattr": 14, "ioctl": 29, "pivot_root": 41},
+        **{"pwritev": 70, "splice": 76, "init_module": 105, "delete_module": 106, "sethostname": 161, "connect": 203},
+        **{"sendmmsg": 269, "finit_module": 273, "io_uring_setup": 425, "fsmount": 432, "fchmodat2": 452},
     },
 }
 AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
@@ -58,27 +64,42 @@ NOTIF_RECV, NOTIF_SEND, CONTINUE = 0xC0502100, 0xC0182101, 1
 ALLOW, USER_NOTIF = 0x7FFF0000, 0x7FC00000
 LISTENER = 199  # the number of the listener in the program itself
 OPEN_CHANGES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
-IPT_SO_SET_REPLACE = 64  # linux/netfilter_ipv4/ip_tables.h: how iptables-legacy hands over a whole table
+# linux/netfilter_ipv4/ip_tables.h and netfilter_bridge/ebtables.h: how the legacy tools hand over tables and counters.
+SOCKET_OPTIONS = {64: "replace a table of iptables-legacy", 65: "set counters of iptables-legacy", 128: "set ebtables"}
+SET_IOCTLS = {  # linux/sockios.h, linux/if_tun.h
+    **{0x890B: "SIOCADDRT", 0x890C: "SIOCDELRT", 0x8914: "SIOCSIFFLAGS", 0x8916: "SIOCSIFADDR", 0x8922: "SIOCSIFMTU"},
+    **{0x8923: "SIOCSIFNAME", 0x8924: "SIOCSIFHWADDR", 0x8943: "SIOCSIFTXQLEN", 0x8953: "SIOCDARP", 0x8955: "SIOCSARP"},
+    **{0x89A0: "SIOCBRADDBR", 0x89A1: "SIOCBRDELBR", 0x89A2: "SIOCBRADDIF", 0x89A3: "SIOCBRDELIF"},
+    **{0x400454CA: "TUNSETIFF", 0x400454CB: "TUNSETPERSIST"},
+}
 
 # Which arguments are paths: (the number of the folder's descriptor or None, the number of the path).
 PATHS: dict[str, list[tuple[t.Optional[int], int]]] = {
     **{name: [(None, 0)] for name in "open creat truncate mkdir rmdir unlink chmod chown lchown mknod umount2".split()},
+    **{name: [(None, 0)] for name in "utime utimes lsetxattr removexattr".split()},
     **{name: [(None, 0), (None, 1)] for name in ("rename", "link")},
-    **{name: [(0, 1)] for name in "openat openat2 mkdirat mknodat fchownat unlinkat fchmodat utimensat".split()},
+    **{name: [(0, 1)] for name in "openat openat2 mkdirat mknodat fchownat unlinkat fchmodat fchmodat2".split()},
+    **{"utimensat": [(0, 1)], "pivot_root": [(None, 1)]},
     **{name: [(0, 1), (2, 3)] for name in ("renameat", "renameat2", "linkat", "move_mount")},
     **{"symlink": [(None, 1)], "symlinkat": [(1, 2)], "mount": [(None, 1)], "setxattr": [(None, 0)]},
 }
 # Which argument is the descriptor of the file that is changed.
 FILES = {
     **dict.fromkeys("write pwrite64 writev fsync fdatasync ftruncate fchmod fchown fallocate sendfile".split(), 0),
-    "copy_file_range": 2,
+    **{"pwritev": 0, "fsetxattr": 0, "copy_file_range": 2, "splice": 2},
 }
 BPF = {
     **{0: "MAP_CREATE", 2: "MAP_UPDATE_ELEM", 3: "MAP_DELETE_ELEM", 5: "PROG_LOAD", 6: "OBJ_PIN", 8: "PROG_ATTACH"},
     **{9: "PROG_DETACH", 21: "MAP_LOOKUP_AND_DELETE_ELEM", 22: "MAP_FREEZE", 25: "MAP_LOOKUP_AND_DELETE_BATCH"},
     **{26: "MAP_UPDATE_BATCH", 27: "MAP_DELETE_BATCH", 28: "LINK_CREATE", 29: "LINK_UPDATE", 34: "LINK_DETACH"},
 }
+# What ends with the program that does it, or changes nothing but what a packet would change.
+BPF_BRIEFLY = {10: "PROG_TEST_RUN", 17: "RAW_TRACEPOINT_OPEN", 18: "BTF_LOAD", 32: "ENABLE_STATS"}
+OUTRIGHT = ("sethostname", "init_module", "finit_module", "delete_module", "fsmount", "io_uring_setup")
+LEVELS = (0, 41)  # SOL_IP, SOL_IPV6
 NETLINK_ROUTE, NETLINK_NETFILTER = 0, 12
+# What says no batch and is no question: conntrack's new and delete, and questions that set counters to zero.
+NETFILTER = {(1, 0): "NEWCT", (1, 2): "DELCT", (1, 3): "ZEROCT", (10, 21): "RESETOBJ", (10, 25): "RESETRULE"}
 ROUTE = {4: "LINK", 5: "ADDR", 6: "ROUTE", 7: "NEIGH", 8: "RULE", 9: "QDISC", 10: "TCLASS", 11: "TFILTER", 22: "NSID"}
 
 # Names that are drawn at random, and numbers that are new each time.
@@ -130,7 +151,9 @@ class Answer:
 
 
 GO_ON = Answer()
-RUNS = "run "  # a program is started: changes nothing, so it is no point, but ``decide`` is asked
+# These change nothing that stays by itself, so they are no points, but ``decide`` is asked: a program is started, a
+# packet is sent, something is loaded or made that is gone with the program.
+PASSING = RUNS, SENDS, BRIEFLY = "run ", "send ", "briefly "
 Decide = t.Callable[[Call], Answer]
 
 
@@ -166,7 +189,8 @@ def _program() -> bytes:
     conditions = {
         "open": (1, any_bit, OPEN_CHANGES),
         "openat": (2, any_bit, OPEN_CHANGES),
-        "setsockopt": (2, equal, IPT_SO_SET_REPLACE),
+        "setsockopt": (2, at_least, min(SOCKET_OPTIONS)),
+        "ioctl": (1, at_least, min(SET_IOCTLS)),
         "write": (0, at_least, 3),  # what is said to others is no change
     }
     code += [(load, 0, 0, 4), (equal, 1, 0, AUDIT_ARCH[platform.machine()]), (give, 0, 0, ALLOW), (load, 0, 0, 0)]
@@ -299,7 +323,10 @@ class Supervisor:
                     self.run.programs.append(_path(tid, arguments, None, arguments[0]))
                     answer = self.decide(Call(RUNS + self.run.programs[-1], 0, tid, False, self.run.programs[-1]))
                 name, path = describe(number, arguments, tid)
-                if name and (tid, name) != self._writing:
+                if name.startswith((SENDS, BRIEFLY)):
+                    answer = self.decide(Call(name, 0, tid, False, path))
+                    name = ""
+                elif name and (tid, name) != self._writing:
                     answer = self._judge(name, tid, path)
                 self._writing = (tid, name) if name.startswith("write") else None
         self._started = True
@@ -403,14 +430,43 @@ def describe(number: int, arguments: t.Sequence[int], tid: int) -> tuple[str, st
         return _about(name.get(call, call.removesuffix("at")), paths)
     if call in FILES:
         path = os.readlink(f"/proc/{tid}/fd/{arguments[FILES[call]]}")
-        return _about({"pwrite64": "write", "writev": "write"}.get(call, call), [path])
+        if path.startswith("socket:") and call.startswith(("write", "sendfile", "splice")):
+            return _sends(_socket(tid, arguments[FILES[call]])), ""
+        name = {"pwrite64": "write", "writev": "write", "pwritev": "write", "fsetxattr": "setxattr"}
+        return _about(name.get(call, call), [path])
     if call == "bpf":
         return _bpf(arguments, tid), ""
-    if call in ("sendto", "sendmsg"):
-        return _netlink(call, arguments, tid), ""
+    if call in ("sendto", "sendmsg", "sendmmsg"):
+        kind = _socket(tid, arguments[0])
+        return (_netlink(kind[2], call, arguments, tid) if kind[0] == socket.AF_NETLINK else _sends(kind)), ""
+    if call == "connect":
+        kind = _socket(tid, arguments[0])
+        return (_sends(kind) if kind[1] == socket.SOCK_STREAM else ""), ""
     if call == "unshare":
         return (f"unshare {arguments[0]:#x}" if arguments[0] & 0x40000000 else ""), ""
-    return ("replace a table of iptables-legacy" if call == "setsockopt" else ""), ""
+    if call == "setsockopt":
+        return (SOCKET_OPTIONS.get(arguments[2], "") if arguments[1] in LEVELS else ""), ""
+    if call == "ioctl":
+        request = SET_IOCTLS.get(arguments[1] & 0xFFFFFFFF, "")
+        return (f"ioctl {request}" if request else ""), ""
+    return (call if call in OUTRIGHT else ""), ""
+
+
+def _socket(tid: int, handle: int) -> tuple[int, int, int]:
+    """A socket's family, type and protocol; zeros for what is none."""
+    if not os.readlink(f"/proc/{tid}/fd/{handle}").startswith("socket:"):
+        return 0, 0, 0
+    try:
+        with socket.socket(fileno=_duplicate(tid, handle)) as other:
+            return int(other.family), int(other.type), other.proto
+    except OSError:
+        return 0, 0, 0
+
+
+def _sends(kind: tuple[int, int, int]) -> str:
+    """A packet, or the first one of a connection; "" for what stays in the machine."""
+    families = {int(socket.AF_INET): "IPv4", int(socket.AF_INET6): "IPv6", int(socket.AF_PACKET): "Ethernet"}
+    return f"{SENDS}{families[kind[0]]}" if kind[0] in families else ""
 
 
 def _about(call: str, paths: t.Sequence[str]) -> tuple[str, str]:
@@ -459,39 +515,35 @@ def _text(data: bytes) -> str:
 def _bpf(arguments: t.Sequence[int], tid: int) -> str:
     command, size = BPF.get(arguments[0], ""), min(arguments[2], 128)
     if not command:
-        return ""
+        command = BPF_BRIEFLY.get(arguments[0], "")
+        return f"{BRIEFLY}bpf {command}" if command else ""
     attributes = _read(tid, arguments[1], size).ljust(128, b"\0")
     if command in ("MAP_CREATE", "PROG_LOAD"):
         offset = 28 if command == "MAP_CREATE" else 48
         name = _text(attributes[offset : offset + 16])
         # libbpf first asks the kernel what it can do, by loading and making things that it throws away.
         probe = not name or name.startswith("libbpf_") or name in ("test", "det_arg_ctx", "global_data")
-        return "" if probe else f"bpf {command} {name}"
+        return f"{BRIEFLY if probe else ''}bpf {command} {name}".rstrip()
     if command == "OBJ_PIN":
         (address,) = struct.unpack_from("=Q", attributes)
         return f"bpf {command} {normal(_path(tid, arguments, None, address))}"
     return f"bpf {command}"
 
 
-def _netlink(call: str, arguments: t.Sequence[int], tid: int) -> str:
-    """A request over netlink by what it asks for; "" for other sockets, and for requests that only read."""
-    if not os.readlink(f"/proc/{tid}/fd/{arguments[0]}").startswith("socket:"):
-        return ""
-    handle = _duplicate(tid, arguments[0])
-    try:
-        with socket.socket(fileno=handle) as other:
-            if other.family != socket.AF_NETLINK:
-                return ""
-            protocol = other.proto
-    except OSError:
-        return ""
+def _netlink(protocol: int, call: str, arguments: t.Sequence[int], tid: int) -> str:
+    """A request over netlink by what it asks for; "" for one that only reads."""
     if call == "sendto":
         data = _read(tid, arguments[1], min(arguments[2], 1 << 20))
-    else:
+    else:  # of sendmmsg the first one
         vectors, count = struct.unpack_from("@PN", _read(tid, arguments[1], 56), 16)
         parts = struct.iter_unpack("@PN", _read(tid, vectors, 16 * min(count, 1024)))
         data = b"".join(_read(tid, address, length) for address, length in parts if length)
-    names = list(filter(None, (_message(protocol, kind) for kind in _kinds(data))))
+    kinds = list(_kinds(data))
+    # Two that change nothing: a batch without anything in it, and ip's question whether the kernel knows NEWLINK.
+    empty = set(kinds) <= {16, 17} if protocol == NETLINK_NETFILTER else data[16:] == bytes(16)
+    if empty and protocol in (NETLINK_NETFILTER, NETLINK_ROUTE):
+        return ""
+    names = list(filter(None, (_message(protocol, kind) for kind in kinds)))
     if not names:
         return ""
     more = f" and {len(names) - 1} more" if len(names) > 1 else ""
@@ -514,6 +566,8 @@ def _message(protocol: int, kind: int) -> str:
     # A change of nftables comes as a batch, which a message of type 16 opens; all else there are questions.
     if protocol == NETLINK_NETFILTER and kind == 16:
         return "batch of nftables"
+    if protocol == NETLINK_NETFILTER:
+        return NETFILTER.get((kind >> 8, kind & 0xFF), "")
     return ""
 
 

@@ -16,8 +16,8 @@ import pytest
 from . import campaign
 from .expected import Mark
 from .figures import Figures
-from .private import TryFailed, inside
-from .supervisor import GO_ON, Answer, Call, Run, at, supervise
+from .private import SCRATCH, TryFailed, inside
+from .supervisor import GO_ON, PASSING, Answer, Call, Run, at, supervise
 
 
 @pytest.fixture
@@ -60,10 +60,28 @@ def test_random_names_are_made_equal(run: t.Any, tmp_path: pathlib.Path) -> None
 
 
 def test_netlink_and_nftables_are_named_and_questions_are_not(run: t.Any) -> None:
-    found = run("unshare -n sh -c 'ip link add a type veth peer name b; ip -j link; iptables-nft -A FORWARD -j ACCEPT'")
+    add, rule = "ip link add one type veth peer name two", "iptables-nft -A FORWARD -j ACCEPT"
+    found = run(f"unshare -n sh -ec '{add}; ip -j link; {rule}'")
     kinds = [point.name for point in found.points if not point.name.startswith("open")]
-    assert kinds[0] == "unshare 0x40000000" and "netlink NEWLINK" in kinds and "netlink batch of nftables" in kinds[-1]
-    assert run("ip -j link; ip -j route").points == []
+    assert found.rc == 0 and kinds[0] == "unshare 0x40000000"
+    assert "netlink NEWLINK" in kinds and "netlink batch of nftables" in kinds[-1]
+    # ip asks whether the kernel knows NEWLINK, iptables sends a batch with nothing in it.
+    assert run("ip -j link; ip -j route; ip link show dev lo; iptables-nft -w -S INPUT").points == []
+
+
+def test_what_leaves_nothing_behind_is_no_point_and_is_seen(run: t.Any) -> None:
+    seen: list[str] = []
+
+    def decide(call: Call) -> Answer:
+        seen.append(call.name)
+        return GO_ON
+
+    send = "import socket; socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'x', ('127.0.0.1', 9))"
+    tests = f'bpftool prog load {SCRATCH}/owner.o /sys/fs/bpf/nowhere/at/all type xdp; /usr/bin/python3 -SEIc "{send}"'
+    found = run(f"unshare -n sh -c 'ip link set lo up; ping -c 1 -W 1 127.0.0.1'; {tests}", decide)
+    assert seen.count("send IPv4") == 2 and "briefly bpf PROG_LOAD" in seen and "bpf PROG_LOAD owner" in seen
+    assert "bpf PROG_LOAD owner" in [point.name for point in found.points]
+    assert not [point for point in found.points if point.name.startswith(PASSING)]
 
 
 def test_a_kill_comes_before_the_call(run: t.Any, tmp_path: pathlib.Path) -> None:
