@@ -36,7 +36,8 @@ class Watch:
     def __init__(
         self, action: ActionBase, name: str, show: bool = True, quiet: float = QUIET_SECONDS, poll: float = POLL_SECONDS
     ) -> None:
-        self.token = secrets.token_hex(8) if show else ""
+        # In check mode nothing is done that could be told, and nothing is written on the host, not even how far it is.
+        self.token = secrets.token_hex(8) if show and not action._task.check_mode else ""
         self._action = action
         self._name = name
         self._quiet = quiet
