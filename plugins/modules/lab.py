@@ -54,7 +54,7 @@ options:
     type: bool
     default: false
   traffic:
-    description: Whether the stage's traffic is sent before the facts are gathered.
+    description: Whether the stage's traffic is sent before the facts are gathered. In check mode none is sent.
     type: bool
     default: true
   report_missing:

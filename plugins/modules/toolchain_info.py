@@ -16,7 +16,7 @@ description:
 attributes:
   check_mode:
     support: full
-    description: It only reads.
+    description: It only reads; in check mode no packet is sent, so that ping is only asked for its version.
 seealso:
   - module: ebpf.lab.bpftool
   - module: ebpf.lab.golang

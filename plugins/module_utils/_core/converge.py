@@ -157,8 +157,9 @@ def run_module(
         options.refuse_impossible("", module.params)
         resource = desired(module.params)
         try:
-            with progress(module.params) as tell, Host(owner=owner(module.params), progress=tell) as host:
-                result = converge(host, resource, module.check_mode)
+            lab, check = owner(module.params), module.check_mode
+            with progress(module.params) as tell, Host(progress=tell, owner=lab, only_reads=check) as host:
+                result = converge(host, resource, check)
         except Missing as error:
             if not error.details.get("not_undone"):
                 interpreter.go_on_elsewhere(error)
@@ -182,7 +183,7 @@ def run_info_module(
     with _exits(module):
         try:
             options.refuse_impossible("", module.params)
-            with Host() as host:
+            with Host(only_reads=module.check_mode) as host:
                 result = gather(host, module.params)
         except Missing as error:
             interpreter.go_on_elsewhere(error)

@@ -20,7 +20,8 @@ class Host:
 
     ``kept`` is for what a step must hold on to until the whole call has succeeded, for example the file descriptor of
     the program that it replaced; values with a ``close`` method are closed at the end. ``owner`` names the lab on
-    whose behalf the journal is written.
+    whose behalf the journal is written. ``only_reads``: it is check mode, so nothing is probed: no packet is sent, no
+    program is loaded, run or counted.
     """
 
     def __init__(
@@ -29,9 +30,11 @@ class Host:
         journal: t.Optional[Journal] = None,
         progress: t.Optional[t.Callable[[str], None]] = None,
         owner: str = "",
+        only_reads: bool = False,
     ) -> None:
         self.runner = runner or Runner()
         self.journal = journal or Journal(owner=owner)
+        self.only_reads = only_reads
         self.kept: dict[t.Hashable, t.Any] = {}
         self._progress = progress
         self._netlinks: dict[str, Netlink] = {}

@@ -211,7 +211,8 @@ class LabResource:
         elif stage is not None:
             tables = [tables_of(host, part.resource, state) for part, state in now.parts if part.kind == "iptables"]
             at = now.stages.get(self.lab.name)
-            result["facts"] = gather(host, self.lab, stage, self.traffic, tables[0] if tables else None, at)
+            traffic = self.traffic and not host.only_reads
+            result["facts"] = gather(host, self.lab, stage, traffic, tables[0] if tables else None, at)
         return result
 
     def _with_written(self, state: ObjectState) -> ObjectState:
