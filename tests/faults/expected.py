@@ -9,6 +9,7 @@ import errno
 import typing as t
 from dataclasses import dataclass
 
+from .checkmode import looks
 from .private import INSTANCES
 from .scenarios import scenarios
 
@@ -25,6 +26,13 @@ class Mark:
     lines: str = ""
 
 
+# What only probes does so in check mode too, where it should say that it was skipped.
+PROBING = "|".join(
+    (
+        *("only probes", "send (IPv4|IPv6|Ethernet)", "packets went over", "/sys/kernel/tracing/instances/ebpf_lab_"),
+        "bpf (PROG_LOAD|BTF_LOAD|PROG_TEST_RUN|ENABLE_STATS|MAP_UPDATE_ELEM|MAP_DELETE_ELEM)",
+    )
+)
 NOTES = "fsync /var/lib/ebpf.lab/.journal-*"  # the first time that a run notes something
 FORGETS = "unlink /var/lib/ebpf.lab/journal.json"
 LAST = ("netns back", "topology back", "iptables_flush back", "ip_forward back")  # they note nothing, they forget all
@@ -47,6 +55,9 @@ def _expected() -> dict[tuple[str, str], Mark]:
         killed, refused = (NOTES, NOTES) if name not in LAST else ("rmdir /var/lib/ebpf.lab", FORGETS)
         found["kill", name] = Mark("C24", {"point": killed, "number": 1, "whom": "group", "way": "down"})
         found["refuse", name] = Mark("C22", {"point": refused, "number": 1, "errno": errno.ENOSPC})
+    for name, look in looks().items():
+        if any(turn.probes for turn in look.turns):
+            found["check", name] = Mark("C1", {}, PROBING)
     return found
 
 

@@ -29,7 +29,7 @@ def row(number: str, today: str = "", *, bpffs: bool = True, **given: t.Any) -> 
 
 
 ROWS = [
-    row("C1", "ping and bpftool prog loadall run in check mode"),
+    row("C1"),
     row("C2", "the foreign map holds the lab's entries after down"),
     row("C3", "a process in the mount stops the teardown, and the journal keeps a folder for ever", bpffs=False),
     row("C4", "a planned folder counts as the lab's"),

@@ -17,6 +17,7 @@ import pathlib
 import shutil
 import subprocess
 import sys
+import tempfile
 import typing as t
 
 import ansible
@@ -66,6 +67,22 @@ class ModuleFailed(AssertionError):
     """A module failed that the test expected to succeed."""
 
 
+def only_reads(
+    module: str, argv: list[str], given: str, environment: dict[str, str]
+) -> subprocess.CompletedProcess[str]:
+    """What subprocess.run would return; the run is supervised, and fails the test when it does more than reading."""
+    from ansible_collections.ebpf.lab.tests.faults import checkmode, supervisor
+
+    with tempfile.TemporaryDirectory(prefix="supervised-") as folder:
+        watch = checkmode.OnlyReading((f"{folder}/", "/tmp/tmp"))
+        run = supervisor.supervise(argv, watch, folder=folder, stdin=given, env=environment, timeout=300)
+    # C1: what only probes does so in check mode too.
+    assert module in checkmode.PROBES or not watch.wrong, (
+        f"{module} does more in check mode than reading: {watch.wrong}"
+    )
+    return subprocess.CompletedProcess(argv, run.rc, run.stdout, run.stderr)
+
+
 class RunModule:
     """``run_module("veth", name="veth1", check=True)``: the module's result as Ansible would read it."""
 
@@ -81,9 +98,12 @@ class RunModule:
         arguments = {**params, "_ansible_check_mode": check, "_ansible_diff": diff}
         given = json.dumps({"ANSIBLE_MODULE_ARGS": arguments})
         environment = {**os.environ, "PYTHONPATH": path_of(self.collections), "PYTHONDONTWRITEBYTECODE": "1"}
+        argv = [self.python, "-c", DRIVER, module, ANSIBLE]
         done = self.warm.run(module, given, environment, timeout=300) if self.warm is not None else None
+        if check and os.environ.get("EBPF_LAB_TEST_ALL"):
+            done = only_reads(module, argv, given, environment)
         done = done or subprocess.run(
-            [self.python, "-c", DRIVER, module, ANSIBLE],
+            argv,
             input=given,
             env=environment,
             capture_output=True,
