@@ -1,13 +1,15 @@
 # Copyright (c) 2026 the ebpf.lab authors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Kills runs and refuses their system calls, at every point before which they change something, and says what is left.
+"""Kills runs and refuses their system calls, at every point before which they change something, and says what is left;
+runs them in check mode, and says what of it is more than reading.
 
     python -m ansible_collections.ebpf.lab.tests.faults.campaign               # the cut: some points of some scenarios
     python -m ansible_collections.ebpf.lab.tests.faults.campaign --long        # every point; goes on where it was
     ... --long --minutes 20 --only "lecture2 up" --jobs 3
 
-Each scenario is a test, for kills and again for refused calls: it passes when every try was hit and left nothing.
+Each scenario is a test, for kills and again for refused calls: it passes when every try was hit and left nothing. So is
+each look at a run in check mode: it passes when it only read, and the run right after it said the same.
 EXPECTED names those that are known to fail, with their case's number; one that does not fail any more is a failure.
 """
 

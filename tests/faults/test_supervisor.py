@@ -13,7 +13,7 @@ import typing as t
 
 import pytest
 
-from . import campaign
+from . import campaign, checkmode
 from .expected import Mark
 from .figures import Figures
 from .private import SCRATCH, TryFailed, inside
@@ -173,3 +173,48 @@ def test_judged(what: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPat
     assert counts == {**dict.fromkeys(counts, 0), verdict: 1}, words
     figures.records.append({**COUNT, "nth": 2, "points": [["q", 1]]})
     assert campaign.judge(figures, complete=False)[2]["failed"], "two unkilled runs with other points"
+
+
+LOOKED_AT = {
+    "nothing wrong": ([], False, "passed"),
+    "something wrong": (["write /etc/x, by python"], False, "failed"),
+    "what is expected": (["again: send IPv4, by ping"], True, "xfailed"),
+    "something else beside it": (["send IPv4, by ping", "write /etc/x, by python"], True, "failed"),
+    "nothing wrong any more": ([], True, "failed"),
+}
+
+
+@pytest.mark.parametrize("what", LOOKED_AT)
+def test_check_mode_is_judged_line_by_line(what: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong, mark, verdict = LOOKED_AT[what]
+    monkeypatch.setattr(campaign, "EXPECTED", {("check", "s"): Mark("C0", {}, "send IPv4")} if mark else {})
+    figures = Figures("x", tmp_path, "one")
+    figures.records.append({"kind": "check", "scenario": "s", "hit": True, "wrong": wrong, "calls": 3})
+    for complete in (False, True):
+        rows, words, counts = campaign.judge(figures, complete)
+        assert counts == {**dict.fromkeys(counts, 0), verdict: 1}, words
+        assert (rows[0]["known"], rows[0]["hit"]) == (3, 3)
+
+
+def test_only_reading_lets_nothing_pass(run: t.Any, tmp_path: pathlib.Path) -> None:
+    """Each of these is more than reading, and is named with the program that does it."""
+    done = {
+        "write to a file": ("echo x >f", "open"),
+        "folder": ("mkdir d", "mkdir"),
+        "mode": ("chmod 755 .", "fchmod"),
+        "link": ("unshare -n ip link add v0 type dummy", "netlink NEWLINK"),
+        "rule": ("unshare -n iptables-nft -A FORWARD", "netlink batch of nftables"),
+        "legacy rule": ("unshare -n iptables-legacy -A FORWARD", "replace a table of iptables-legacy"),
+        "packet": ("unshare -n sh -c 'ip link set lo up; ping -c 1 -W 1 127.0.0.1'", "send IPv4"),
+        "mount": ("unshare -m mount -t tmpfs none /mnt", "mount"),
+        "sysctl": ("unshare -n sysctl -qw net.ipv4.ip_forward=1", "open /proc/sys/net/ipv4/ip_forward"),
+    }
+    for what, (script, name) in done.items():
+        watch = checkmode.OnlyReading((f"{tmp_path}/run/",))
+        run(script, watch)
+        assert any(line.startswith(name) and ", by " in line for line in watch.wrong), (what, watch.wrong)
+    watch = checkmode.OnlyReading((f"{tmp_path}/run/",))
+    run(
+        "cat /proc/net/dev; ls /; ip -d -j link; ip -s neigh; tc qdisc; bpftool prog; bpftool map; iptables-save", watch
+    )
+    assert watch.wrong == []
