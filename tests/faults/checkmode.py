@@ -104,7 +104,8 @@ def _turn(turn: Turn) -> tuple[Wrong, int]:
             wrong.append("only probes, and does not say in check mode that it was skipped")
         return wrong, calls
     if turn.real is None:
-        return wrong + ([f"failed: {said:.300}"] if said and not NO_NETWORK.search(said) else []), calls
+        wrong += [f"failed: {said:.300}"] if said and not NO_NETWORK.search(said) else _unlike(turn, predicted.result)
+        return wrong, calls
     done = turn.real.run()
     wrong += unhelpful(done) if failed(done) else []
     if said or failed(done):
@@ -116,10 +117,7 @@ def _turn(turn: Turn) -> tuple[Wrong, int]:
         if key not in leave_out and predicted.result.get(key) != done.get(key):
             there, then = (json.dumps(one.get(key), sort_keys=True) for one in (predicted.result, done))
             wrong.append(f"predicted another {key}: {_where_they_differ(there, then)}")
-    if turn.changes is not None and bool(predicted.result.get("changed")) is not turn.changes:
-        wrong.append(
-            f"should{'' if turn.changes else ' not'} have had something to do: {predicted.result.get('steps')}"
-        )
+    wrong += _unlike(turn, predicted.result)
     _quiet()
     again, more, number = _judged(turn.check)
     wrong += [f"again: {line}" for line in more]
@@ -128,6 +126,12 @@ def _turn(turn: Turn) -> tuple[Wrong, int]:
     elif again.result.get("changed"):
         wrong.append(f"again: still something to do: {again.result.get('steps')}")
     return wrong, calls + number
+
+
+def _unlike(turn: Turn, predicted: Given) -> Wrong:
+    if turn.changes is None or bool(predicted.get("changed")) is turn.changes:
+        return []
+    return [f"should{'' if turn.changes else ' not'} have had something to do: {predicted.get('steps')}"]
 
 
 def _outcome(said: str) -> str:
@@ -292,8 +296,15 @@ def _examples() -> t.Iterator[tuple[str, Look]]:
                 turns.append(_example(used, task["name"], params or {}, first))
                 first = ()
         yield f"check examples of {name}", Look(tuple(turns), bpffs=True)
+    for name, params in MISSING.items():
+        yield f"check {name} that is missing", Look((Turn(name, module(name, check=True, **params), changes=True),))
 
 
+# What the machine that runs the tests has not.
+MISSING: dict[str, Given] = {
+    "packages": {"name": ["sl"], "optional": ["no-such-package-anywhere"]},
+    "golang": {"version": "1.26.0", "unverified": True},
+}
 GIVEN = {"{{ golang_version }}": "1.26.0", "{{ golang_checksum }}": "sha256:" + "0" * 64}
 
 
