@@ -25,11 +25,11 @@ UNHELPFUL = ("Unknown error", "[Errno")
 def count(given: Answers) -> Answers:
     """The points of an unkilled run. It has to end well and to leave nothing, or kills would prove nothing."""
     scenario = scenarios()[given["scenario"]]
-    before = _begin(scenario)
-    watch = _Watch()
+    before = begin(scenario)
+    watch = Watch()
     done = scenario.target.supervised(watch)
-    wrong = _wrong("the run itself", failed(done.result))
-    wrong += _end(scenario, before, watch)
+    wrong = said_by("the run itself", failed(done.result))
+    wrong += end(scenario, before, watch)
     points = [[point.name, point.number] for point in done.run.points]
     return {"points": points, "seconds": done.run.seconds, "wrong": wrong}
 
@@ -37,8 +37,8 @@ def count(given: Answers) -> Answers:
 def kill(given: Answers) -> Answers:
     """Kill at a point or at a random moment."""
     scenario = scenarios()[given["scenario"]]
-    before = _begin(scenario)
-    watch = _Watch(given, Answer(kill=given["whom"]))
+    before = begin(scenario)
+    watch = Watch(given, Answer(kill=given["whom"]))
     options: dict[str, t.Any] = {}
     if "random" in given:
         options = {"kill_after": (given["random"], given["whom"])}
@@ -48,17 +48,17 @@ def kill(given: Answers) -> Answers:
         return {"hit": False, "wrong": [], "points": [[point.name, point.number] for point in done.run.points]}
     wrong = [f"the journal cannot be read: {line}" for line in unreadable()]
     if given["way"] == "again":
-        wrong += _converges(scenario)
-    wrong += _end(scenario, before, watch)
+        wrong += converges(scenario)
+    wrong += end(scenario, before, watch)
     return {"hit": True, "wrong": wrong}
 
 
 def refuse(given: Answers) -> Answers:
     """Answer one call with an error: the run goes on without, or is taken back and says so in one sentence."""
     scenario = scenarios()[given["scenario"]]
-    before = _begin(scenario)
+    before = begin(scenario)
     was = snapshot()
-    watch = _Watch(given, Answer(error=given["errno"]))
+    watch = Watch(given, Answer(error=given["errno"]))
     done = scenario.target.supervised(watch)
     if not done.run.hit:
         watch.clear()
@@ -68,8 +68,8 @@ def refuse(given: Answers) -> Answers:
     if said and not done.result.get("not_undone"):
         # What is written in the journal may differ as long as it means the same.
         wrong += [f"not taken back: {line}" for line in left_over(was) if "/var/lib/ebpf.lab/" not in line]
-    wrong += _converges(scenario)
-    wrong += _end(scenario, before, watch)
+    wrong += converges(scenario)
+    wrong += end(scenario, before, watch)
     return {"hit": True, "failed": bool(said), "wrong": wrong}
 
 
@@ -81,7 +81,7 @@ def unhelpful(answer: Answers) -> list[str]:
     return [f"said {word!r}: {said:.300}" for word in UNHELPFUL if word in said]
 
 
-class _Watch:
+class Watch:
     """Aims, and notes the trace instances that the run made: the kernel's own, in which no snapshot may look."""
 
     def __init__(self, given: t.Optional[Answers] = None, answer: Answer = GO_ON) -> None:
@@ -102,7 +102,7 @@ class _Watch:
         return left
 
 
-def _begin(scenario: Scenario) -> dict[str, t.Any]:
+def begin(scenario: Scenario) -> dict[str, t.Any]:
     """The owner's machine; its snapshot; then what comes before the run."""
     furnish()
     before = snapshot()
@@ -113,22 +113,22 @@ def _begin(scenario: Scenario) -> dict[str, t.Any]:
     return before
 
 
-def _converges(scenario: Scenario) -> list[str]:
+def converges(scenario: Scenario) -> list[str]:
     """The next run ends well, and after it nothing is left to be done."""
-    wrong = _wrong("the next run", failed(scenario.target.run()))
+    wrong = said_by("the next run", failed(scenario.target.run()))
     if scenario.check is not None and not wrong:
         answer = scenario.check.run()
-        wrong = _wrong("check mode after it", failed(answer))
+        wrong = said_by("check mode after it", failed(answer))
         wrong += [f"the next run did not converge, still to do: {answer['steps']}"] if answer.get("changed") else []
     return wrong
 
 
-def _end(scenario: Scenario, before: dict[str, t.Any], watch: _Watch) -> list[str]:
+def end(scenario: Scenario, before: dict[str, t.Any], watch: Watch) -> list[str]:
     """Take all away; a line for what that says and for what it leaves."""
-    wrong = _wrong("down", failed(scenario.down.run()))
+    wrong = said_by("down", failed(scenario.down.run()))
     wrong += [f"left: {line}" for line in left_over(before)]
     return wrong + [f"left: the trace instance {path}" for path in watch.clear()]
 
 
-def _wrong(what: str, why: str) -> list[str]:
+def said_by(what: str, why: str) -> list[str]:
     return [f"{what} failed: {why:.500}"] if why else []
