@@ -3,10 +3,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """One tool that a run calls is missing, fails, hangs, says nothing, or talks nonsense, at one of its calls.
 
-Called in a private machine, by ``private.inside``. Which tools there are is found by a run that counts. A layer over the
-folders of tools takes a wrapper in a tool's place, which counts the calls and lets those through that are not aimed at.
-A try is a dict: ``scenario``; ``fault``, one of FAULTS, and ``how``; ``point``, the tool's path, and ``number``, which
-call of it; ``lasting``: all later calls too. The answer's ``wrong`` is empty when all is as promised.
+Called in a private machine, by ``private.inside``. Which tools there are is found by a run that counts. A layer over
+the folders of tools takes a wrapper in a tool's place, which counts the calls and lets those through that are not
+aimed at. A try is a dict: ``scenario``; ``kind``, one of FAULTS, and ``how``; ``point``, the tool's path, and
+``number``, which call of it; ``lasting``: all later calls too. The answer's ``wrong`` is empty when all is as promised.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ FAULTS: dict[str, dict[str, str]] = {
     "silent": {"": "exit 0"},
     "garbage": {
         "binary": "exec $usr/bin/head -c 10000000 /dev/urandom",
-        "broken JSON": "printf '{\"nftables\": [{\"chain\": '",
+        "broken JSON": 'printf \'{"nftables": [{"chain": \'',
         "a list": "printf '[]'",
         "an object": "printf '{}'",
         "null": "printf 'null'",
-        "strange items": "printf '[{\"id\": \"x\", \"nftables\": 5, \"ifname\": null}, 7]'",
-        "deep": "$usr/bin/head -c 100000 /dev/zero | $usr/bin/tr '\\\\0' '['",
+        "strange items": 'printf \'[{"id": "x", "nftables": 5, "ifname": null}, 7]\'',
+        "deep": "$usr/bin/head -c 100000 /dev/zero | $usr/bin/tr '\\0' '['",
         "Latin-1": "for i in 1 2 3 4 5; do printf 'f\\374r \\377\\376: %s\\n' $i; done",
         "UTF-16": "printf '\\377\\376v\\0007\\000.\\0001\\000\\n\\000'",
     },
@@ -71,13 +71,11 @@ exec -a "$0" {{real}} "$@"
 # The product's deadlines are minutes; here they are seconds. Whoever waits without one waits for ever.
 SHORTER = """\
 import subprocess
-def shorter(wait, at):
-    def waits(*args, **named):
-        if named.get("timeout") is not None:
-            named["timeout"] = min(named["timeout"], max(6.0, named["timeout"] / 12))
-        return wait(*args, **named)
-    return waits
-subprocess.Popen.communicate = shorter(subprocess.Popen.communicate, 1)
+def shorter(real):
+    def communicate(self, input=None, timeout=None):
+        return real(self, input, timeout if timeout is None else min(timeout, max(6.0, timeout / 12)))
+    return communicate
+subprocess.Popen.communicate = shorter(subprocess.Popen.communicate)
 """
 SITE = pathlib.Path("/usr/local/lib/python3.11/dist-packages")
 
@@ -123,7 +121,7 @@ def fault(given: Answers) -> Answers:
         wrong = _judged(scenario, given, answer, was)
     wrong += converges(scenario)
     wrong += end(scenario, before, watch)
-    return {"hit": True, "failed": bool(answer and failed(answer)), "said": failed(answer)[:500] if answer else "", "wrong": wrong}
+    return {"hit": True, "said": failed(answer)[:500] if answer else "", "wrong": wrong}
 
 
 def _judged(scenario: Scenario, given: Answers, answer: Answers, was: dict[str, t.Any]) -> list[str]:
@@ -140,7 +138,7 @@ def _judged(scenario: Scenario, given: Answers, answer: Answers, was: dict[str, 
         wrong.append(f"calls it a defect of its own: {said:.300}")
     if len(said) > LONGEST:
         wrong.append(f"is no sentence, with {len(said)} characters: {said[:100]!r}")
-    if given["fault"] not in NAMELESS and name not in said:
+    if given["kind"] not in NAMELESS and name not in said:
         wrong.append(f"does not name {name}: {said:.300}")
     # What is written in the journal may differ as long as it means the same.
     changes = [line for line in left_over(was) if "/var/lib/ebpf.lab/" not in line]
@@ -192,8 +190,8 @@ def _wrap(given: Answers) -> t.Callable[[], bool]:
     if not target.startswith("/usr/"):
         raise TryFailed(f"{path} is {target}, which is not in /usr")
     real = f"{REAL}{target.removeprefix('/usr')}"
-    act = FAULTS[given["fault"]][given["how"]].replace("{real}", real)
-    missing = given["fault"] == "missing"
+    act = FAULTS[given["kind"]][given["how"]].replace("{real}", real)
+    missing = given["kind"] == "missing"
     script = WRAPPER.format(
         when="-ge" if given["lasting"] else "-eq",
         number=number if not missing else 1 << 30,
@@ -206,7 +204,7 @@ def _wrap(given: Answers) -> t.Callable[[], bool]:
     if not missing or number > 1:
         path.write_text(script, encoding="utf-8")
         path.chmod(0o755)
-    if given["fault"] == "hanging":
+    if given["kind"] == "hanging":
         SITE.mkdir(parents=True, exist_ok=True)
         (SITE / "faults_shorter.py").write_text(SHORTER, encoding="ascii")
         (SITE / "faults.pth").write_text("import faults_shorter\n", encoding="ascii")
