@@ -44,9 +44,20 @@ TAIL = 2000  # characters of what a machine said instead of an answer
 COMMON = {"changed", "failed", "msg", "diff", "rc", "stdout", "stdout_lines", "stderr", "stderr_lines"}
 COMMON |= {"module_stdout", "module_stderr"}
 # The values that a failure carries beside its sentence.
-DETAILS = {"argv", "compiler_output", "diagnostics", "errno", "file", "header", "instruction", "left", "link_id"}
-DETAILS |= {"loader_output", "log", "missing", "not_undone", "option", "program", "program_id", "reason"}
-DETAILS |= {"source_line", "source_location", "tool", "undone", "verifier_log", "where"}
+DETAILS = {
+    "archives",
+    "argv",
+    "compiler_output",
+    "diagnostics",
+    "errno",
+    "file",
+    "header",
+    "instruction",
+    "left",
+    "link_id",
+}
+DETAILS |= {"loader_output", "lock", "log", "missing", "not_undone", "option", "program", "program_id", "reason"}
+DETAILS |= {"section", "source_line", "source_location", "tool", "undone", "verifier_log", "where"}
 # Of a job in the background.
 JOB = {"ansible_job_id", "finished", "results_file", "started"}
 

@@ -11,6 +11,7 @@ import typing as t
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
+from ansible_collections.ebpf.lab.plugins.action.on_host import ActionModule as OnHost
 
 from .plain import visible
 from .remote import execute
@@ -23,18 +24,17 @@ POLL_SECONDS = 0.3
 _display = Display()
 
 
-class Telling(ActionBase):
+class Telling(OnHost):
     """An action plugin of a module with the options ``quiet`` and ``progress``; ``module`` is its name."""
 
-    _supports_check_mode = True
-    _supports_diff = True
-    _requires_connection = True
     module = ""
 
     def run(self, tmp: t.Optional[str] = None, task_vars: t.Optional[dict[str, t.Any]] = None) -> dict[str, t.Any]:
         """Send, watch, tell."""
+        if self._task.async_val:  # nobody watches a job in the background
+            return super().run(tmp, task_vars)
         task_vars = task_vars or {}
-        result = super().run(tmp, task_vars)
+        result = ActionBase.run(self, tmp, task_vars)
         options = dict(self._task.args)
         show = not boolean(options.get("quiet", False))
         host = visible(str(task_vars.get("inventory_hostname", "")), 100)
