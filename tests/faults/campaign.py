@@ -27,8 +27,9 @@ import sys
 import time
 import typing as t
 
+from . import expected, parts
 from .checkmode import Look, looks
-from .expected import EXPECTED, Mark
+from .expected import Mark
 from .figures import Figures, Record, common, table
 from .private import SCRATCH, TryFailed, inside
 from .scenarios import Scenario, scenarios
@@ -48,8 +49,11 @@ CUT_LOOKS = {
 }
 Try = dict[str, t.Any]
 ROUNDS = 5  # of the runs that begin at once, in the long run
-KINDS = {"kill": "killed", "refuse": "refused", "together": "together", "check": "in check mode"}
+KINDS = {"kill": "killed", "refuse": "refused", "together": "together", "check": "in check mode", **parts.KINDS}
+EXPECTED = {**expected.EXPECTED, **parts.EXPECTED}
+COUNTS = {"count": ("kill", "refuse"), "calls": tuple(parts.TOOLS)}  # what is counted, and what is aimed by it
 FUNCTIONS = {
+    **parts.FUNCTIONS,
     "count": "kills:count",
     "kill": "kills:kill",
     "refuse": "kills:refuse",
@@ -61,9 +65,14 @@ FUNCTIONS = {
 class Campaign:
     """Makes tries until there is none left or the time is over."""
 
-    def __init__(self, figures: Figures, chosen: t.Mapping[str, t.Any], jobs: int, deadline: float) -> None:
+    def __init__(
+        self, figures: Figures, chosen: t.Mapping[str, t.Any], jobs: int, deadline: float, kinds: str = "*"
+    ) -> None:
         self.figures = figures
+        self.kinds = {kind for kind in KINDS if fnmatch.fnmatch(kind, kinds) or KINDS[kind] == kinds}
+        self.kinds |= {count for count, aimed in COUNTS.items() if self.kinds & {*aimed}}
         self.chosen = {name: one for name, one in chosen.items() if isinstance(one, Scenario)}
+        self.parts = [name for name in chosen if name in parts.groups()]
         self.groups = [name for name, one in chosen.items() if isinstance(one, Together)]
         self.looks = {name: one for name, one in chosen.items() if isinstance(one, Look)}
         self.deadline = deadline
@@ -73,7 +82,7 @@ class Campaign:
     def go(self, tries: t.Sequence[Try]) -> None:
         """Make those that have not been made."""
         done = {_key(record) for record in self.figures.records}
-        left = [one for one in tries if _key(one) not in done]
+        left = [one for one in tries if one["kind"] in self.kinds and _key(one) not in done]
         with concurrent.futures.ThreadPoolExecutor(self.jobs) as pool:
             for _nothing in pool.map(self._one, left):
                 pass
@@ -88,7 +97,7 @@ class Campaign:
         given = dict(one)
         try:
             for _attempt in range(5):
-                answer = inside(FUNCTIONS[one["kind"]], given, bpffs=self._bpffs(one["scenario"]))
+                answer = inside(FUNCTIONS[one["kind"]], given, bpffs=self._bpffs(one["scenario"]), timeout=900)
                 if answer.get("hit", True) or "random" not in given:
                     break
                 given["random"] /= 2  # the run was over before: it is not as long each time
@@ -96,19 +105,24 @@ class Campaign:
             answer = {"hit": False, "wrong": [], "error": str(error)[-2000:]}
         if self.stopped:  # what was stopped half way is no try
             return
-        if answer.get("hit", True):
-            answer.pop("points" if one["kind"] != "count" else "", None)
+        if answer.get("hit", True) and one["kind"] not in COUNTS:
+            answer.pop("points", None)
         self.figures.add({**one, **answer, "took": round(time.monotonic() - start, 1)})
 
 
 def _key(one: t.Mapping[str, t.Any]) -> str:
-    names = ("kind", "scenario", "nth", "point", "number", "random", "whom", "way", "errno")
+    names = ("kind", "scenario", "nth", "point", "number", "random", "whom", "way", "errno", "how", "lasting")
     return json.dumps([one.get(name) for name in names])
 
 
-def counted(figures: Figures) -> dict[str, Record]:
-    """Each scenario's points, once they are known."""
-    return {record["scenario"]: record for record in figures.of("count") if record.get("points") is not None}
+def counted(figures: Figures, kind: str = "count") -> dict[str, Record]:
+    """Each scenario's points, or the calls of tools, once they are known."""
+    return {record["scenario"]: record for record in figures.of(kind) if record.get("points") is not None}
+
+
+def calls(figures: Figures) -> dict[str, list[t.Any]]:
+    """Each scenario's calls of tools."""
+    return {name: record["points"] for name, record in counted(figures, "calls").items()}
 
 
 def kills(name: str, record: Record, chance: random.Random) -> list[Try]:
@@ -163,9 +177,10 @@ def some_looks(names: t.Iterable[str], chance: random.Random) -> list[str]:
 def long_run(campaign: Campaign, seed: int) -> None:
     """What is expected to fail first; then all side by side, so that a run that is stopped has seen some of each."""
     names = list(campaign.chosen)
-    marks = [(kind, name, mark) for (kind, name), mark in EXPECTED.items() if name in names]
+    aimed = {*names, *campaign.groups, *campaign.parts}
+    marks = [(kind, name, mark) for (kind, name), mark in EXPECTED.items() if name in aimed]
     campaign.go([{"kind": kind, "scenario": name, **mark.witness} for kind, name, mark in marks])
-    campaign.go([{"kind": "count", "scenario": name, "nth": 1} for name in names])
+    campaign.go([{"kind": kind, "scenario": name, "nth": 1} for kind in COUNTS for name in names])
     known = counted(campaign.figures)
     chance = random.Random(seed)
     passes: dict[int, list[Try]] = {0: [], 1: [], 2: []}
@@ -179,11 +194,14 @@ def long_run(campaign: Campaign, seed: int) -> None:
             passes[2] += [one for one in killed if one not in once]
     passes[0] += rounds(campaign.groups, range(1, 3)) + checks(campaign.looks)
     passes[1] += rounds(campaign.groups, range(3, ROUNDS + 1))
+    passes[0] += parts.of_clocks(campaign.parts) + parts.of_records(campaign.parts)
+    for name, points in calls(campaign.figures).items():
+        passes[0] += parts.of_tools(name, points)
     for tries in passes.values():
         chance.shuffle(tries)
         campaign.go(tries)
         # The same points each time, or a kill would be aimed at what may not come.
-        campaign.go([{"kind": "count", "scenario": name, "nth": 2} for name in names])
+        campaign.go([{"kind": kind, "scenario": name, "nth": 2} for kind in COUNTS for name in names])
 
 
 def cut(campaign: Campaign, seed: int, size: int) -> None:
@@ -194,8 +212,9 @@ def cut(campaign: Campaign, seed: int, size: int) -> None:
     others = [name for name in names if name not in always]
     names = [*always, *chance.sample(others, max(0, min(len(others), size - len(always))))]
     campaign.go([{"kind": "count", "scenario": name, "nth": 1} for name in names])
+    campaign.go([{"kind": "calls", "scenario": name, "nth": 1} for name in chance.sample(names, min(2, len(names)))])
     known = counted(campaign.figures)
-    tries: list[Try] = []
+    tries: list[Try] = parts.cut(campaign.parts, calls(campaign.figures), chance, {*EXPECTED})
     for name in names:
         if name not in known:
             continue
@@ -214,12 +233,15 @@ def judge(figures: Figures, complete: bool) -> tuple[list[dict[str, t.Any]], lis
     """The rows of the table, what failed in words, and pytest's counts."""
     rows, words = [], []
     counts = {"passed": 0, "failed": 0, "xfailed": 0}
-    known = counted(figures)
+    count_of = {kind: count for count, aimed in COUNTS.items() for kind in aimed}
+    known_by = {count: counted(figures, count) for count in COUNTS}
     for name in dict.fromkeys(record["scenario"] for record in figures.records):
-        unfit = _unfit([record for record in figures.of("count") if record["scenario"] == name])
+        unfits = {c: _unfit([record for record in figures.of(c) if record["scenario"] == name]) for c in COUNTS}
         for kind, verb in KINDS.items():
+            unfit = unfits[count_of[kind]] if kind in count_of else []
+            known = known_by[count_of[kind]] if kind in count_of else {}
             tried = [record for record in figures.of(kind) if record["scenario"] == name]
-            if not tried and not (unfit and kind in ("kill", "refuse")):
+            if not tried and not unfit:
                 continue
             missed = [record for record in tried if not record["hit"]]
             wrong = [record for record in tried if record["wrong"]]
@@ -262,7 +284,9 @@ def _all_of(kind: str, tried: t.Sequence[Record], hit: set[t.Any], points: set[t
     """Whether all that the long run does of a kind has been done."""
     if kind == "check":
         return bool(tried)
-    return len(tried) >= ROUNDS if kind == "together" else hit >= points
+    if kind == "together":
+        return len(tried) >= ROUNDS
+    return hit >= points if points else len(tried) >= parts.rounds_of(tried[0]["scenario"])
 
 
 def _lines(kind: str) -> int:
@@ -285,11 +309,13 @@ def _unfit(records: t.Sequence[Record]) -> list[str]:
 
 
 def _shown(record: Record) -> str:
-    if record["kind"] == "together":
+    if "nth" in record:
         return f"round {record['nth']}"
     if record["kind"] == "check":
         return f"{record.get('calls', 0)} calls"
     where = f"{record['point']} #{record['number']}" if "point" in record else f"after {record['random']} s"
+    if record["kind"] in parts.TOOLS:
+        return f"{record['how'] or parts.TOOLS[record['kind']]}{' from' * record['lasting']} at {where}"
     if record["kind"] == "refuse":
         return f"{errno.errorcode[record['errno']]} at {where}"
     return f"{record['whom']}, {record['way']}, {where}"
@@ -303,17 +329,18 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=None, help="what is drawn; printed")
     parser.add_argument("--jobs", type=int, default=2, help="machines at the same time (default: 2)")
     parser.add_argument("--only", default="*", metavar="PATTERN", help="scenarios, for example 'lecture2 *'")
+    parser.add_argument("--kinds", default="*", metavar="PATTERN", help=f"of faults: {', '.join(KINDS)}")
     parser.add_argument("--scenarios", type=int, default=CUT_SCENARIOS, help="how many, in the cut")
     args = parser.parse_args()
     seed = args.seed if args.seed is not None else 1 if args.long else random.randrange(1 << 16)
-    everything: dict[str, t.Any] = {**scenarios(), **groups(), **looks()}
+    everything: dict[str, t.Any] = {**scenarios(), **groups(), **looks(), **parts.groups()}
     chosen = {name: one for name, one in everything.items() if fnmatch.fnmatch(name, args.only)}
     if not chosen:
         parser.error(f"no scenario is called so; there are {', '.join(everything)}")
     minutes = args.minutes or (600.0 if args.long else 10.0)
     print(f"seed {seed}, {len(chosen)} scenarios, {minutes:g} minutes at the most", flush=True)
     figures = Figures("long") if args.long else Figures("cut", state=f"{seed} {time.time()}")
-    campaign = Campaign(figures, chosen, args.jobs, time.monotonic() + 60 * minutes)
+    campaign = Campaign(figures, chosen, args.jobs, time.monotonic() + 60 * minutes, args.kinds)
 
     def stop(*_args: t.Any) -> None:
         campaign.stopped = True
@@ -330,6 +357,8 @@ def main() -> int:
         tried = figures.of(kind)
         hit = sum(record["hit"] for record in tried)
         wrong = sum(bool(record["wrong"]) for record in tried)
+        if not tried and kind in parts.KINDS:
+            continue
         print(f"\n{KINDS[kind]}: {len(tried)} tries, {hit} hit, {wrong} with something wrong, most often:")
         print("\n".join(common(tried)))
     (SCRATCH / f"{figures.path.stem}.json").write_text(json.dumps(rows, indent=1), encoding="utf-8")

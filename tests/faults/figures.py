@@ -21,15 +21,8 @@ from .private import ROOT, SCRATCH
 Record = dict[str, t.Any]
 PRODUCT = ("plugins/module_utils", "plugins/modules", "playbooks/labs", "files/bpf")
 SUITE = (
-    "supervisor",
-    "private",
-    "product",
-    "scenarios",
-    "kills",
-    "together",
-    "cases",
-    "checkmode",
-    "../residue/snapshot",
+    *("supervisor", "private", "product", "scenarios", "kills", "together", "cases", "checkmode"),
+    *("tools", "records", "clocks", "../residue/snapshot"),
 )
 
 

@@ -19,6 +19,7 @@ import ctypes
 import errno
 import fcntl
 import os
+import pathlib
 import platform
 import re
 import select
@@ -298,14 +299,27 @@ class Supervisor:
         return bool(select.select([self._pidfd], [], [], 0)[0])
 
     def kill(self, whom: str) -> None:
-        """SIGKILL for the program, or for its process group."""
+        """SIGKILL for the program, or for its process group and what it has started in groups of their own."""
+        if not self.pid:
+            return
         with contextlib.suppress(ProcessLookupError):
-            if not self.pid:
-                return
             if whom == "group":
                 os.killpg(self.pid, signal.SIGKILL)
             else:
                 signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+        for pid in self._started_by(self.pid) if whom == "group" else ():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    def _started_by(self, pid: int) -> list[int]:
+        """Those of the processes that have come by here which still are under the filter, but for ``pid``."""
+        found = []
+        for other in {*self._groups.values()} - {pid}:
+            with contextlib.suppress(OSError):
+                status = pathlib.Path(f"/proc/{other}/status").read_text(encoding="utf-8", errors="replace")
+                if re.search(r"^Seccomp:\s*2", status, re.MULTILINE):
+                    found.append(other)
+        return found
 
     def _answer_one(self) -> None:
         notice = bytearray(80)
@@ -330,6 +344,8 @@ class Supervisor:
                     answer = self._judge(name, tid, path)
                 self._writing = (tid, name) if name.startswith("write") else None
         self._started = True
+        with contextlib.suppress(OSError):
+            self._group_of(tid)
         if answer.kill and self._killed_with(answer.kill, tid):
             return
         reply = struct.pack("=QqiI", ident, 0, -answer.error, 0 if answer.error else CONTINUE)
@@ -348,7 +364,7 @@ class Supervisor:
     def _killed_with(self, whom: str, tid: int) -> bool:
         """Kill; whether the one who makes this call is among them, so that nobody waits for an answer."""
         with contextlib.suppress(ProcessLookupError):
-            among = os.getpgid(tid) == self.pid if whom == "group" else self._group_of(tid) == self.pid
+            among = whom == "group" or self._group_of(tid) == self.pid
             self.kill(whom)
             return among
         return True

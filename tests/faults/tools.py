@@ -83,7 +83,7 @@ SITE = pathlib.Path("/usr/local/lib/python3.11/dist-packages")
 def count(given: Answers) -> Answers:
     """The tools that an undisturbed run calls, and how often: [path, number] for each call."""
     scenario = scenarios()[given["scenario"]]
-    _layers()
+    layers()
     before = begin(scenario)
     watch = Watch()
     done = scenario.target.supervised(watch)
@@ -100,11 +100,11 @@ def count(given: Answers) -> Answers:
 def fault(given: Answers) -> Answers:
     """One try."""
     scenario = scenarios()[given["scenario"]]
-    _layers()
+    layers()
     before = begin(scenario)
     was = snapshot()
     watch = Watch()
-    heal = _wrap(given)
+    heal = wrap(given)
     try:
         done = scenario.target.supervised(watch, timeout=PATIENCE)
         answer = done.result
@@ -165,7 +165,7 @@ def _tool(path: str) -> str:
     return path if fits and not os.path.basename(path).startswith(NOT_TOOLS) else ""
 
 
-def _layers() -> None:
+def layers() -> None:
     """Make the folders of tools writable, for this machine; nothing else changes for a run."""
     CALLS.mkdir()
     CALLS.chmod(0o1777)
@@ -183,7 +183,7 @@ def _layers() -> None:
             shutil.copy("/dev/shm/refuse", path)
 
 
-def _wrap(given: Answers) -> t.Callable[[], bool]:
+def wrap(given: Answers) -> t.Callable[[], bool]:
     """Put the wrapper in the tool's place. What is returned takes it away and says whether the call came."""
     path, number = pathlib.Path(given["point"]), given["number"]
     target = os.path.realpath(path)

@@ -9,6 +9,7 @@ import json
 import os
 import pathlib
 import signal
+import time
 import typing as t
 from dataclasses import dataclass, field
 
@@ -215,6 +216,16 @@ def test_the_runner_tells_what_went_wrong() -> None:
     assert runner.run(["ls", "/no/such/folder"], check=False).rc == 2
     with pytest.raises(LabError, match=r"sleep was not done after 0.1 seconds"):
         runner.run(["sleep", "5"], timeout=0.1)
+    # What it has started ends with it, and is not waited for.
+    begun = time.monotonic()
+    with pytest.raises(LabError, match=r"sh was not done after 0.2 seconds"):
+        runner.run(["sh", "-c", "sleep 30 & echo $! >&2; wait"], timeout=0.2)
+    assert time.monotonic() - begun < 10
+    with pytest.raises(CommandFailed, match=r"^sh was ended by SIGSEGV: it said nothing\.$"):
+        runner.run(["sh", "-c", "kill -SEGV $$"])
+    with pytest.raises(CommandFailed) as caught:
+        runner.run(["sh", "-c", "head -c 100000 /dev/zero | tr '\\0' 'x ' >&2; exit 1"])
+    assert len(str(caught.value)) < 500
     assert runner.run(["cat"], stdin="ä; $(id)").stdout == "ä; $(id)"
     assert runner.run(["cat"], stdin=runner.run(["printf", "\\377"]).stdout).stdout == "\udcff"
 

@@ -206,6 +206,11 @@ def test_parse_reads_what_iptables_save_prints() -> None:
         parse("*filter\nwhatever\n")
 
 
+def test_half_of_what_iptables_save_prints_is_no_answer() -> None:
+    with pytest.raises(LabError, match="iptables-save printed half of the table filter: the end is missing"):
+        parse("*filter\n:FORWARD DROP [0:0]\n[0:0] -A FORWARD -s 10.0.0.1/32 -j ACC")
+
+
 HERE = Place("nft", "ipv4", "filter")
 GUARDED = {
     "INPUT": Chain("DROP", (Rule("-j MINE"),)),

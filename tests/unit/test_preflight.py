@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import math
+import os
 import pathlib
 import typing as t
 from dataclasses import replace
@@ -12,6 +14,7 @@ from dataclasses import replace
 import pytest
 from ansible_collections.ebpf.lab.plugins.module_utils._lab.machine import Machine, networkd_takes, nm_leaves_veth
 from ansible_collections.ebpf.lab.plugins.module_utils._lab.preflight import LEVELS, PURPOSES, judge, lines
+from ansible_collections.ebpf.lab.plugins.module_utils._tools.packages import apt
 from ansible_collections.ebpf.lab.plugins.module_utils._tools.packages.archive import Problem
 
 GIGABYTE = 1 << 30
@@ -154,3 +157,14 @@ def test_the_rule_for_networkmanager(tmp_path: pathlib.Path) -> None:
     assert not nm_leaves_veth([str(tmp_path)])
     (tmp_path / "86.rules").write_text('ENV{ID_NET_DRIVER}=="veth", ENV{NM_UNMANAGED}="1"\n')
     assert nm_leaves_veth([str(tmp_path)])
+
+
+def test_an_index_from_before_the_clock_was_set_back_is_old(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(apt, "LISTS", str(tmp_path))
+    monkeypatch.setattr(apt, "STAMP", str(tmp_path / "stamp"))
+    (tmp_path / "archive_Packages.lz4").touch()
+    read = os.stat(tmp_path).st_mtime
+    assert apt.index_age(read + 60) == 60
+    assert apt.index_age(read - 60) == math.inf

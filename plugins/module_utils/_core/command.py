@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import typing as t
 
@@ -57,28 +59,28 @@ class Runner:
         if path is None or not os.access(path, os.X_OK):
             raise ToolMissing(tool, PACKAGES.get(os.path.basename(tool), ""))
         environment = {**os.environ, "PATH": SEARCH, "LC_ALL": "C", **(env or {})}
-        try:
-            process = subprocess.run(
-                [path, *argv[1:]],
-                input=None if stdin is None else os.fsencode(stdin),
-                stdin=subprocess.DEVNULL if stdin is None else None,
-                capture_output=True,
-                timeout=timeout,
-                cwd=cwd,
-                env=environment,
-                pass_fds=pass_fds,
-                check=False,
-            )
-        except subprocess.TimeoutExpired as error:
-            raise LabError(
-                f"{doing or tool}: {tool} was not done after {timeout:g} seconds and was stopped.", argv=list(argv)
-            ) from error
-        done = Completed(
-            tuple(argv),
-            process.returncode,
-            os.fsdecode(process.stdout),
-            os.fsdecode(process.stderr),
-        )
+        with subprocess.Popen(
+            [path, *argv[1:]],
+            stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=cwd,
+            env=environment,
+            pass_fds=pass_fds,
+            start_new_session=True,
+        ) as process:
+            try:
+                out, err = process.communicate(None if stdin is None else os.fsencode(stdin), timeout)
+            except BaseException as error:
+                # What it has started itself ends too: it would work on, and who holds the pipes would be waited for.
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                if not isinstance(error, subprocess.TimeoutExpired):
+                    raise
+                raise LabError(
+                    f"{doing or tool}: {tool} was not done after {timeout:g} seconds and was stopped.", argv=list(argv)
+                ) from error
+        done = Completed(tuple(argv), process.returncode, os.fsdecode(out), os.fsdecode(err))
         if check and done.rc != 0:
             raise CommandFailed(done, doing)
         return done

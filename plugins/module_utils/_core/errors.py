@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno as errno_names
 import os
 import re
+import signal
 import sys
 import typing as t
 from dataclasses import dataclass
@@ -83,14 +84,20 @@ class Completed:
     stderr: str
 
 
+def outcome(done: Completed) -> str:
+    """How a command that did not succeed ended, with its last words, cut where they are endless."""
+    said = brief((done.stderr.strip() or done.stdout.strip() or "it said nothing").splitlines()[-1])
+    said = said if len(said) <= 400 else f"{said[:300]}…{said[-40:]}"
+    how = f"failed with exit code {done.rc}" if done.rc >= 0 else f"was ended by {signal.Signals(-done.rc).name}"
+    return f"{os.path.basename(done.argv[0])} {how}: {said.rstrip('. ')}."
+
+
 class CommandFailed(LabError):
     """A command that exited with an error; carries what it said."""
 
     def __init__(self, done: Completed, doing: str = "", fix: str = "", **details: t.Any) -> None:
-        said = (done.stderr.strip() or done.stdout.strip() or "it said nothing").splitlines()
-        prefix = f"{doing}: " if doing else ""
         super().__init__(
-            f"{prefix}{os.path.basename(done.argv[0])} failed with exit code {done.rc}: {said[-1]}",
+            f"{doing}: {outcome(done)}" if doing else outcome(done),
             fix,
             argv=list(done.argv),
             rc=done.rc,

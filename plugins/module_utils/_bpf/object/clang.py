@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from ..._core import files
 from ..._core.command import Runner
-from ..._core.errors import Completed, LabError, ToolMissing
+from ..._core.errors import Completed, LabError, ToolMissing, outcome
 
 METHODS = ("direct", "llc")
 FLAGS = ("-O2", "-g", "-Wall")
@@ -35,8 +35,7 @@ class CompileFailed(LabError):
     def __init__(self, source: str, done: Completed) -> None:
         found = diagnostics(done.stderr)
         first = next((line for line in found if "error" in line["kind"]), None)
-        said = (done.stderr.strip() or "it said nothing").splitlines()[-1]
-        text = f"{first['file']}:{first['line']}:{first['column']}: {first['message']}" if first else said
+        text = f"{first['file']}:{first['line']}:{first['column']}: {first['message']}" if first else outcome(done)
         fix = ""
         if first and "file not found" in first["message"]:
             fix = "Install the headers (libbpf-dev, linux-libc-dev), or name their folder in include_paths."

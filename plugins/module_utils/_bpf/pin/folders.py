@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import stat
 import typing as t
 from dataclasses import dataclass
 
@@ -222,6 +223,7 @@ def sweep(host: Host, path: str) -> None:
     """After the last thing in a folder was removed: remove what ``ours_and_empty`` finds, forget what is gone."""
     for folder in ours_and_empty(host, path):
         mounted = host.journal.claimed(f"mount:{folder}") is not None
+        mode = stat.S_IMODE(os.stat(folder).st_mode)
         if mounted:
             unmount(folder)
         else:
@@ -229,7 +231,7 @@ def sweep(host: Host, path: str) -> None:
                 os.rmdir(folder)
             except OSError as error:
                 raise LabError(f"remove the folder {folder}: {error.strerror}.") from error
-        host.kept.setdefault(("swept", path), []).append((folder, mounted))
+        host.kept.setdefault(("swept", path), []).append((folder, mounted, mode))
         host.journal.write([Note("release", f"{'mount' if mounted else 'dir'}:{folder}")])
     host.journal.write(Note("release", key) for key in _gone(host, path))
 
@@ -246,11 +248,13 @@ def _gone(host: Host, path: str) -> t.Iterator[str]:
 
 def unsweep(host: Host, path: str) -> None:
     """Take ``sweep`` back, outermost first. The journal is put back by whoever undoes the run."""
-    for folder, mounted in reversed(host.kept.pop(("swept", path), [])):
+    for folder, mounted, mode in reversed(host.kept.pop(("swept", path), [])):
         if mounted:
             MountBpffs(folder).apply(host)
         else:
-            os.makedirs(folder, 0o700, exist_ok=True)
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(folder, 0o700)
+                os.chmod(folder, mode)
 
 
 @dataclass(frozen=True)

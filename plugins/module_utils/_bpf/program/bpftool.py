@@ -11,7 +11,7 @@ import typing as t
 from dataclasses import dataclass
 
 from ..._core.command import Runner
-from ..._core.errors import Completed, LabError, ToolMissing
+from ..._core.errors import Completed, LabError, ToolMissing, outcome
 
 # Ubuntu's package linux-tools-common puts a script of bpftool's name there that looks for the running kernel's own.
 WRAPPER_SAYS = "not found for kernel"
@@ -74,10 +74,11 @@ class LoadRefused(LabError):
         where = f" at {refusal.location}" if refusal.location else ""
         line = f" ({refusal.source_line})" if refusal.source_line else ""
         who = f"the program {refusal.program} of {path}" if refusal.program else path
+        why = refusal.reason if refusal.log or "libbpf: " in done.stderr + done.stdout else outcome(done)
         super().__init__(
-            f"The kernel's verifier refused {who}{where}{line}: {refusal.reason.rstrip('.')}."
+            f"The kernel's verifier refused {who}{where}{line}: {why.rstrip('.')}."
             if refusal.log
-            else f"{who} cannot be loaded: {refusal.reason.rstrip('.')}.",
+            else f"{who} cannot be loaded: {why.rstrip('.')}.",
             refusal.cure,
             program=refusal.program,
             reason=refusal.reason,

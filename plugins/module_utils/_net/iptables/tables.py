@@ -91,13 +91,19 @@ _FOREIGN = re.compile(r"# Table `(\S+)' is incompatible")
 
 
 def parse(text: str, source: str = "iptables-save") -> dict[str, Chains]:
-    """The tables in the output of ``iptables-save --counters``. Raises LabError on a line that is none of its own."""
+    """The tables in the output of ``iptables-save --counters``.
+
+    Raises LabError on a line that is none of its own, and when it ends in the middle: what is not shown would be taken
+    for not there.
+    """
     tables: dict[str, Chains] = {}
     chains: Chains = {}
     rules: dict[str, list[Rule]] = {}
+    open_table = ""
     for line in text.split("\n"):  # a comment may hold what else Unicode takes for the end of a line
         if line.startswith("*"):
-            chains, rules = tables.setdefault(line[1:], {}), {}
+            open_table = line[1:]
+            chains, rules = tables.setdefault(open_table, {}), {}
         elif match := _CHAIN.fullmatch(line):
             name, policy, packets, size = match.groups()
             chains[name] = Chain(None if policy == "-" else policy, (), int(packets), int(size))
@@ -105,13 +111,16 @@ def parse(text: str, source: str = "iptables-save") -> dict[str, Chains]:
         elif match := _RULE.fullmatch(line):
             packets, size, name, rest = match.groups()
             if name not in rules:
-                raise LabError(f"{source} printed a rule of a chain that it had not named: {line!r}.")
+                raise LabError(f"{source} printed a rule of a chain that it had not named: {line!r:.300}.")
             rules[name].append(Rule(rest, int(packets), int(size)))
         elif line == "COMMIT":
+            open_table = ""
             for name, found in rules.items():
                 chains[name] = Chain(chains[name].policy, tuple(found), chains[name].packets, chains[name].bytes)
         elif line and not line.startswith("#"):
-            raise LabError(f"{source} printed a line that is no rule: {line!r}.")
+            raise LabError(f"{source} printed a line that is no rule: {line!r:.300}.")
+    if open_table:
+        raise LabError(f"{source} printed half of the table {open_table}: the end is missing.")
     return tables
 
 
@@ -186,7 +195,10 @@ def _legacy(host: Host, asked: t.Sequence[Place]) -> dict[str, Chains]:
     found: dict[str, Chains] = {}
     for place in asked:
         if place.table in loaded:
-            found.update(_save(host, place, "--table", place.table)[0])
+            shown = _save(host, place, "--table", place.table)[0]
+            if place.table not in shown:
+                raise LabError(f"{place.tool('save')} did not show the table {place.table}, which the kernel has.")
+            found.update(shown)
     return found
 
 
@@ -208,8 +220,11 @@ def _base_chains(host: Host, family: str) -> set[tuple[str, str]]:
     if host.runner.which("nft") is None:
         raise ToolMissing("nft", "nftables")
     done = host.runner.run(["nft", "--json", "list", "chains", NFT_FAMILIES[family]], doing="list the nft chains")
-    chains = [item["chain"] for item in json.loads(done.stdout)["nftables"] if "chain" in item]
-    return {(chain["table"], chain["name"]) for chain in chains}
+    try:
+        chains = [item["chain"] for item in json.loads(done.stdout)["nftables"] if "chain" in item]
+        return {(chain["table"], chain["name"]) for chain in chains}
+    except (ValueError, TypeError, KeyError, RecursionError):
+        raise LabError(f"nft printed what is no list of chains: {done.stdout.strip()!r:.300}.") from None
 
 
 def _existing(table: str, chains: Chains, there: set[tuple[str, str]]) -> Chains:

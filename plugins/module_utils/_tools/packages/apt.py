@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import re
 import threading
@@ -72,14 +73,18 @@ def candidates(runner: Runner, names: t.Sequence[str]) -> dict[str, str]:
 
 
 def index_age(now: t.Optional[float] = None) -> t.Optional[float]:
-    """Seconds since apt last read the archive's index; None when there is none (a fresh image has an empty folder)."""
+    """Seconds since apt last read the archive's index; None when there is none (a fresh image has an empty folder).
+
+    One that was read in the future, before the clock was set back, is endlessly old: nobody knows its age.
+    """
     try:
         if not any(name.endswith(("_Packages", "_Packages.lz4", "_Packages.xz")) for name in os.listdir(LISTS)):
             return None
     except FileNotFoundError:
         return None
     times = [os.stat(path).st_mtime for path in (LISTS, STAMP) if os.path.exists(path)]
-    return (time.time() if now is None else now) - max(times)
+    age = (time.time() if now is None else now) - max(times)
+    return age if age >= 0 else math.inf
 
 
 @dataclass(frozen=True)
