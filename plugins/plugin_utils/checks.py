@@ -140,7 +140,7 @@ def evaluate(
     missing.
     """
     require_jmespath()
-    data = plain(facts)
+    data = plain(facts) if isinstance(facts, Mapping) else {}
     begun = started(data) if begun is None else begun
     return [_evaluate(plain(check), data, number, begun) for number, check in enumerate(checks, 1)]
 

@@ -10,8 +10,8 @@ import os
 import tempfile
 
 
-def make_folder(path: str, mode: int = 0o777) -> None:
-    """Make a folder and what is missing above it."""
+def make_folder(path: str, mode: int = 0o755) -> None:
+    """Make a folder and what is missing above it; nobody but its owner writes there, whatever the umask is."""
     if not os.path.isdir(path):
         make_folder(os.path.dirname(path), mode)
         with contextlib.suppress(FileExistsError):  # another run was quicker

@@ -172,10 +172,10 @@ def _taken(
     if len(warnings) > MANY:
         display.warning(f"The module had {len(warnings) - MANY} more warnings, which are not shown.")
     taken = {key: value for key, value in done.items() if key in allowed}
+    for key in {"module_stdout", "module_stderr"} & set(taken):
+        taken[key] = str(plain(taken[key]))[-TAIL:]
     if done.get("failed"):  # which Ansible prints in full
         taken = bounded({key: plain(value) for key, value in taken.items()}, ITEMS)
-    for key in {"module_stdout", "module_stderr"} & set(taken):
-        taken[key] = str(taken[key])[-TAIL:]
     result = {key: plain(value) if key in raw else tidy(value) for key, value in taken.items()}
     for key in {"changed", "failed"} & set(result):
         result[key] = bool(result[key])

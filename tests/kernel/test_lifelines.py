@@ -85,6 +85,29 @@ def test_a_namespace_of_its_own_is_its_own(run_module: RunModule) -> None:
         run_module("topology", state="absent", **inside)
 
 
+def test_the_parts_of_a_default_route_are_named(run_module: RunModule, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSH_CONNECTION", "")
+    quarters = [f"{first}.0.0.0/2 0 172.31.0.2" for first in (0, 64, 128, 192)]
+    said = run_module("veth", check=True, fails=True, **veth(["172.31.0.1/24"], quarters))["msg"]
+    assert said.startswith("routes: the route 0.0.0.0/2 via 172.31.0.2"), said
+
+
+def test_a_default_route_that_rules_lead_to_carries_too(run_module: RunModule, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSH_CONNECTION", "")
+    sh("ip", "route", "del", "default")
+    sh(*"ip route add default via 10.9.1.1 dev eth0 table 100".split())
+    sh(*"ip rule add pref 40000 table 100".split())
+    try:
+        said = run_module("veth", check=True, fails=True, **veth(["10.9.1.129/25"]))["msg"]
+        assert "10.9.1.0/24 on eth0, which carries the default route" in said
+        assert "default route" in run_module("veth", check=True, fails=True, **veth(routes=["default"]))["msg"]
+        assert run_module("veth", check=True, **veth(["192.168.100.1/24"]))["changed"]
+    finally:
+        sh(*"ip rule del pref 40000".split())
+        sh(*"ip route flush table 100".split())
+        sh("ip", "route", "add", "default", "via", "10.9.1.1", "dev", "eth0", "metric", "100")
+
+
 def test_a_route_with_several_next_hops_carries_too(run_module: RunModule, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SSH_CONNECTION", "")
     sh("ip", "route", "del", "default")

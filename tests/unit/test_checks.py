@@ -233,6 +233,13 @@ def test_where_nobody_has_begun_no_check_passes() -> None:
     assert grade(query, True, {**bare, "machine": MACHINE})["passed"]
 
 
+@pytest.mark.case("K14")
+@pytest.mark.parametrize("facts", [None, [], "facts", 7])
+def test_without_facts_nothing_is_known_to_be_absent(facts: t.Any) -> None:
+    result = grade("attachments[?interface=='veth1']", {"absent": True}, facts)
+    assert not result["passed"] and result["found"] == "nothing (not gathered: attachments)"
+
+
 def test_a_query_that_does_not_fit_what_was_reported() -> None:
     result = grade("length(maps[0].entries)", {"at_least": 1})
     assert not result["passed"]

@@ -47,6 +47,16 @@ def test_what_is_kept_comes_back(tmp_path: pathlib.Path) -> None:
     assert results.load_all(str(tmp_path), "nothing") == ([], [])
 
 
+@pytest.mark.case("R13")
+def test_nobody_else_writes_where_grades_are(tmp_path: pathlib.Path) -> None:
+    before = os.umask(0)
+    try:
+        results.save(str(tmp_path / "kept/results"), made(check()))
+    finally:
+        os.umask(before)
+    assert [path for path in tmp_path.rglob("*") if path.stat().st_mode & 0o022] == []
+
+
 def test_the_run_before_is_kept_for_drift(tmp_path: pathlib.Path) -> None:
     for found in ("1", "2", "3"):
         results.save(str(tmp_path), made(check(passed=found != "3", found=found)))

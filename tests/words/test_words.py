@@ -245,6 +245,7 @@ ANSWERS: dict[str, tuple[t.Any, str]] = {
     "big": (f'{{"failed": true, "msg": "{"x" * 3_000_000}"}}', "(cut: "),
     "long": ({"failed": True, "msg": "long", "steps": ["s" * 99] * 50_000, "verifier_log": {"a": [0] * 9999}}, "long"),
     "flood": ("y" * 3_000_000 + " the end", "the end"),
+    "aside": ("y" * 3_000_000, "The machine said: aside"),
 }
 OWN = ["junk", "types", "wrapped"]  # for a module with an action plugin of its own too
 
@@ -254,7 +255,7 @@ def lies(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[subprocess.Comp
     """One module that has no action plugin of its own and one that has, on every kind of host, with all traces."""
     room = Room(tmp_path_factory.mktemp("lies"))
     for name, (answer, _said) in ANSWERS.items():
-        room.liar(name, answer, stderr=f"aside {BAD}" if name == "types" else "", code=1)
+        room.liar(name, answer, stderr=f"aside {BAD}" if name in ("types", "aside") else "", code=1)
     some = {**task("lab"), "when": f"inventory_hostname in {OWN}"}
     yield room.play([task("golang", state="absent"), some], "-vvv", "--diff")
 

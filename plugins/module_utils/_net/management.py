@@ -31,6 +31,8 @@ ESTABLISHED, LISTEN = "01", "0A"  # states in /proc/net/tcp: include/net/tcp_sta
 UNSAID = {4: 0, 6: 1024}  # what the kernel makes of a route without a metric
 CONNECTED = {4: 0, 6: 256}  # the metric of the route that an address brings
 GLOBAL = ipaddress.ip_network("2000::/3")  # all that is routed in IPv6
+ANYWHERE = ("192.0.2.1", "2001:db8::1")  # addresses that only a default route leads to: RFC 5737, RFC 3849
+WORST = 0xFFFFFFFF  # a metric: by the order of rules, the main table's default route may win with any
 ON_LINK = ipaddress.ip_network("fe80::/10")  # each link has its own: none of them takes over another's
 CURE = (
     "Give the lab another subnet (its addresses and routes are in the lab file or the task), or say force: true if you "
@@ -115,6 +117,13 @@ def reach(host: Host, seen: t.Optional[t.Mapping[str, Link]] = None) -> tuple[Li
             version = 6 if ":" in route.to else 4
             networks_there = on_link.get(route.index, ())
             found.append(Lifeline(DEFAULT, names[route.index], route.via, there, networks_there, version, best))
+    for address in ANYWHERE:  # by rules, a default route of another table can be the one that is used
+        out = _way(netlink, address)
+        if out is not None and not out.main and not out.prefix and out.index in names:
+            there = (_way(netlink, out.via) if out.via else None) or out
+            version = ipaddress.ip_address(address).version
+            networks_there = on_link.get(out.index, ())
+            found.append(Lifeline(DEFAULT, names[out.index], out.via, there, networks_there, version, WORST))
     return tuple(found)
 
 
@@ -267,7 +276,8 @@ def _in_pieces(claims: t.Sequence[_Claim], lines: t.Sequence[Lifeline]) -> list[
         whole: list[Network] = list(ipaddress.collapse_addresses(claim.network for claim in some))  # type: ignore
         for network in whole if line.default is not None else ():
             if network.prefixlen <= 1 or _within(GLOBAL, network):
-                return [_sentence(next(claim for claim in some if _within(claim.network, network)), line)]
+                parts = [claim for claim in some if _within(claim.network, network)]
+                return [_sentence(min(parts, key=lambda claim: claim.network.prefixlen), line)]
     return []
 
 
