@@ -64,6 +64,10 @@ def test_each_section_that_is_not_xdp_is_known(tmp_path: pathlib.Path) -> None:
         (["xdp", "tc"], "xdp", "f1 of {} is in the section 'tc', which makes it a tc classifier"),
         (["tc"], "xdp", "Say type: classifier."),
         (["netkit/peer"], "classifier", "f0 of {} is in the section 'netkit/peer', which"),
+        ([".text"], "xdp", '{} holds no program. Say before the function of each what it is: SEC("xdp").'),
+        ([".text", ".text"], "classifier", '{} holds no program. Say before the function of each what it is: SEC("tc")'),
+        (["?xdp"], "xdp", 'f0 of {} is in the section \'?xdp\', whose question mark says'),
+        (["xdp", "?xdp.frags"], "xdp", 'Say SEC("xdp.frags").'),
     ],
 )
 def test_what_is_something_else_is_refused_by_name(

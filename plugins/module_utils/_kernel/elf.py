@@ -79,8 +79,8 @@ def read_object(path: str) -> ObjectInfo:
                 for number, section in enumerate(sections)
                 if section["sh_type"] == "SHT_PROGBITS" and section["sh_flags"] & SHF_EXECINSTR and section["sh_size"]
             }
-            # libbpf: functions in .text are called by programs, unless there is nothing else.
-            entries = {number: name for number, name in code.items() if name != ".text"} or code
+            # Functions in .text are called by programs and are none themselves: they said no SEC().
+            entries = {number: name for number, name in code.items() if name != ".text"}
             programs, legacy = [], []
             for table in sections:
                 if not isinstance(table, SymbolTableSection):

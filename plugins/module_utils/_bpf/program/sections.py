@@ -53,8 +53,21 @@ def kind_of(section: str) -> str:
 
 
 def check(path: str, info: ObjectInfo, program_type: str) -> None:
-    """Raise Refused when a program of the object is of another kind than it would be loaded as."""
+    """Raise Refused when a program of the object is of another kind than it would be loaded as, or none is loaded."""
+    if not info.programs:
+        raise Refused(
+            f"object: {path} holds no program.",
+            f'Say before the function of each what it is: SEC("{"xdp" if program_type == XDP else "tc"}").',
+        )
     for program in info.programs:
+        if program.section.startswith("?") and kind_of(program.section) == program_type:
+            raise Refused(
+                f"object: the program {program.name} of {path} is in the section {program.section!r}, whose question "
+                "mark says that it is loaded only where somebody asks for it by name, which nothing here does.",
+                f'Say SEC("{program.section[1:]}").',
+                program=program.name,
+                section=program.section,
+            )
         kind = kind_of(program.section)
         if kind in ("", program_type):
             continue

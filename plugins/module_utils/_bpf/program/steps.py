@@ -165,8 +165,6 @@ class LoadPrograms(Step):
                     "itself, outside of the lab's folder.",
                     "Remove that line from the source and name the map in pin_maps.",
                 )
-        if not info.programs:
-            raise LabError(f"object: {self.object} holds no program.", "Give the function a section by SEC().")
         sections.check(self.object, info, self.program_type)
 
     def _reusable(self, info: ObjectInfo) -> dict[str, str]:
