@@ -65,8 +65,8 @@ def test_each_section_that_is_not_xdp_is_known(tmp_path: pathlib.Path) -> None:
         (["tc"], "xdp", "Say type: classifier."),
         (["netkit/peer"], "classifier", "f0 of {} is in the section 'netkit/peer', which"),
         ([".text"], "xdp", '{} holds no program. Say before the function of each what it is: SEC("xdp").'),
-        ([".text", ".text"], "classifier", '{} holds no program. Say before the function of each what it is: SEC("tc")'),
-        (["?xdp"], "xdp", 'f0 of {} is in the section \'?xdp\', whose question mark says'),
+        ([".text"] * 2, "classifier", '{} holds no program. Say before the function of each what it is: SEC("tc")'),
+        (["?xdp"], "xdp", "f0 of {} is in the section '?xdp', whose question mark says"),
         (["xdp", "?xdp.frags"], "xdp", 'Say SEC("xdp.frags").'),
     ],
 )

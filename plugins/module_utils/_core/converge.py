@@ -198,15 +198,24 @@ def _module(argument_spec: t.Mapping[str, t.Any], spec: t.Mapping[str, t.Any]) -
     interpreter.take_over()
     try:
         return AnsibleModule(argument_spec=dict(argument_spec), supports_check_mode=True, **spec)
-    except options.STUMBLES as error:
+    except Exception as error:
         # There is no module yet that could say it, so this is what its fail_json would print.
-        given = json.loads(basic._ANSIBLE_ARGS or b"{}").get("ANSIBLE_MODULE_ARGS", {})
-        option = options.culprit(argument_spec, given)
-        wrong = BadInput(
-            option or "arguments", given.get(option), f"cannot be read: {error}", "give a value of its type"
-        )
-        sys.stdout.write(json.dumps({"failed": True, "changed": False, "msg": shown(str(wrong))}) + "\n")
+        failure = _misread(argument_spec, error)
+        sys.stdout.write(json.dumps({"failed": True, "changed": False, "msg": shown(str(failure))}) + "\n")
         raise SystemExit(1) from error
+
+
+def _misread(argument_spec: t.Mapping[str, t.Any], error: Exception) -> LabError:
+    """What to tell of arguments that Ansible itself could not read, with the option where one of them is to blame."""
+    given = json.loads(basic._ANSIBLE_ARGS or b"{}").get("ANSIBLE_MODULE_ARGS", {})
+    try:
+        options.refuse_impossible("", given)
+    except BadInput as impossible:
+        return impossible
+    option = options.culprit(argument_spec, given)
+    if option:
+        return BadInput(option, given[option], f"cannot be read: {error}", "give a value of its type")
+    return LabError(f"The module's arguments cannot be read: {error}.")
 
 
 @contextlib.contextmanager

@@ -38,8 +38,8 @@ class Packages:
     def from_params(cls, params: t.Mapping[str, t.Any]) -> Packages:
         """From the module's parameters; raises BadInput."""
         for option in ("cache_valid_time", "lock_timeout"):
-            if params[option] < 0:
-                raise BadInput(option, params[option], "is negative", "give seconds, 0 or more")
+            if not 0 <= params[option] < 1 << 32:
+                raise BadInput(option, params[option], "is out of range", "give seconds, 0 to 4294967295")
         return cls(
             apt.checked_names("name", params["name"]),
             apt.checked_names("optional", params["optional"]),
