@@ -55,6 +55,11 @@ kernel:
   returned: success
   type: dict
   sample: {release: 6.12.43+deb13-amd64, machine: x86_64, boot_id: 0bd7a3f5-6c2b-4bd0-b0cf-0d2b7f2a7a0e}
+system:
+  description: The distribution and its version, as /etc/os-release has them; "" for what it does not tell.
+  returned: success
+  type: dict
+  sample: {distribution: debian, version: "12"}
 programs:
   description:
     - The loaded programs of the whole kernel. C(name) is cut at 15 characters, C(loaded_ns) counts from boot, sizes are
@@ -152,6 +157,7 @@ tools:
     pyelftools: "0.29"
 """
 
+from ansible.module_utils import distro
 from ansible_collections.ebpf.lab.plugins.module_utils import _python  # noqa: F401 # pylint: disable=unused-import
 from ansible_collections.ebpf.lab.plugins.module_utils._bpf.info.inventory import gather
 from ansible_collections.ebpf.lab.plugins.module_utils._core.converge import run_info_module
@@ -163,7 +169,9 @@ ARGUMENTS = {
 
 
 def main() -> None:
-    run_info_module(ARGUMENTS, lambda host, params: gather(host, params["gather_subset"]))
+    about = distro.os_release_info()
+    system = {"distribution": about.get("id", ""), "version": about.get("version_id", "")}
+    run_info_module(ARGUMENTS, lambda host, params: {"system": system, **gather(host, params["gather_subset"])})
 
 
 if __name__ == "__main__":

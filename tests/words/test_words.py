@@ -356,6 +356,32 @@ def test_a_host_that_sends_no_facts_has_not_been_proved(tmp_path: pathlib.Path, 
     assert "This machine sent no facts about the lab: nothing is proved." in every or playbook == "verify", every
 
 
+@pytest.mark.case("K19")
+@pytest.mark.case("K20")
+def test_what_a_host_says_of_itself_is_not_believed(tmp_path: pathlib.Path) -> None:
+    """A machine without tools is asked for its release: no answer steers the run or reaches the terminal as it is."""
+    room = Room(tmp_path)
+    lacks = {"changed": False, "missing": ["clang"], "warnings": [BAD], "ansible_facts": {"distribution": BAD}}
+    debian = {"distribution": "debian", "version": "12"}
+    said = {
+        "silent": ({}, "did not tell its release"),
+        "types": ({"system": [1], "tools": "x"}, "did not tell its release"),
+        "terminal": ({"system": {"distribution": BAD, "version": BAD}, "tools": {}}, "is not a release"),
+        "version": ({"system": {**debian, "version": "x"}, "tools": {}}, "Debian x is not a release"),
+        "old": ({"system": {**debian, "version": "11"}, "tools": {}}, "Debian 11 is not a release"),
+        "good": ({"system": debian, "tools": {}}, "This machine sent no facts"),
+    }
+    for name, (more, _sentence) in said.items():
+        room.liar(name, {**lacks, **more})
+    done = room.play("ebpf.lab.provision")
+    assert not invisible(done.stdout + done.stderr), sorted(invisible(done.stdout + done.stderr))
+    for name, (_more, sentence) in said.items():
+        assert re.search(rf"^fatal: \[{name}\].*{sentence}", done.stdout, re.MULTILINE), done.stdout + done.stderr
+    done = room.play("ebpf.lab.toolchain")
+    for words in ('"msg": "This machine did not tell which tools it has."', " failed=1 "):
+        assert done.stdout.count(words) == len(said), done.stdout
+
+
 @pytest.mark.case("K20")
 def test_a_host_that_sends_no_findings_is_not_ready(tmp_path: pathlib.Path) -> None:
     room = Room(tmp_path)
