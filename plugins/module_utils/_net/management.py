@@ -117,11 +117,11 @@ def reach(host: Host, seen: t.Optional[t.Mapping[str, Link]] = None) -> tuple[Li
             version = 6 if ":" in route.to else 4
             networks_there = on_link.get(route.index, ())
             found.append(Lifeline(DEFAULT, names[route.index], route.via, there, networks_there, version, best))
-    for address in ANYWHERE:  # by rules, a default route of another table can be the one that is used
-        out = _way(netlink, address)
+    for far in ANYWHERE:  # by rules, a default route of another table can be the one that is used
+        out = _way(netlink, far)
         if out is not None and not out.main and not out.prefix and out.index in names:
             there = (_way(netlink, out.via) if out.via else None) or out
-            version = ipaddress.ip_address(address).version
+            version = ipaddress.ip_address(far).version
             networks_there = on_link.get(out.index, ())
             found.append(Lifeline(DEFAULT, names[out.index], out.via, there, networks_there, version, WORST))
     return tuple(found)
