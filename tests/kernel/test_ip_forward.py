@@ -198,6 +198,19 @@ out.sendto({struct.pack("!BBHBBHII", 134, 0, 0, 64, 0, 1800, 0, 0)!r}, ("ff02::1
 """
 
 
+def test_where_the_file_has_no_room_nothing_is_left(run_module: t.Any, journal: t.Any) -> None:
+    folder = FILE.parent
+    folder.mkdir(exist_ok=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4k", "none", str(folder)], check=True)
+    try:
+        (folder / "full").write_bytes(bytes(4096))
+        said = run_module("ip_forward", ipv4=True, fails=True)["msg"]
+        assert "No space left on device" in said and "full: see df" in said
+        assert [path.name for path in folder.iterdir()] == ["full"] and journal() == {}
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
 def test_restored_after_the_namespace_has_gone(sandbox_ns: t.Any, run_module: t.Any, journal: t.Any) -> None:
     netns = sandbox_ns()
     run_module("ip_forward", ipv4=True, netns=netns)

@@ -82,13 +82,16 @@ def sha256_of(path: str, *, follow: bool = True) -> t.Optional[str]:
     return None if content is None else digest(content)
 
 
-def write(path: str, content: bytes) -> None:
-    """Make the file hold ``content`` by a rename, readable for everybody."""
+def write(path: str, content: bytes, *, durable: bool = False) -> None:
+    """Make the file hold ``content`` by a rename, readable for everybody; ``durable``: it is on the disk by then."""
     temporary = ""
     try:
         handle, temporary = tempfile.mkstemp(prefix=TEMPORARY, dir=os.path.dirname(path))
         with os.fdopen(handle, "wb") as file:
             file.write(content)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
     except OSError as error:

@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
 import typing as t
 from dataclasses import dataclass, field
 
+from ..._core import files
 from ..._core.errors import BadInput, LabError, Refused
 from ..._core.host import Host
 from ..._core.plan import Note, Plan, Step
@@ -88,11 +88,12 @@ class ForwardResource:
         values, purged = namespaces.in_netns(self.netns, lambda: (forwarding(), ra_default_routes()))
         if self.netns:
             return State(values, saved, purged=purged)
+        content = files.read(FILE, follow=True)
         before, ours = host.journal.saved(f"file:{FILE}"), host.journal.claimed(f"file:{FILE}")
         return State(
             values,
             saved,
-            file=_read(FILE),
+            file=None if content is None else os.fsdecode(content),
             file_before=before.saved if before else None,
             file_ours=ours is not None,
             folder=os.path.isdir(os.path.dirname(FILE)),
@@ -202,15 +203,9 @@ class FileStep(Step):
                     os.rmdir(folder)
                 return
             os.makedirs(folder, mode=0o755, exist_ok=True)
-            handle, temporary = tempfile.mkstemp(prefix=".ebpf-lab-", dir=folder)
-            with os.fdopen(handle, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-                os.fchmod(file.fileno(), 0o644)
-                file.write(self.content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, self.path)
         except OSError as error:
-            raise LabError(f"{self.title()}: {error.strerror}.") from error
+            raise files.failed(self.title(), error) from error
+        files.write(self.path, os.fsencode(self.content), durable=True)
 
     def inverse(self) -> tuple[Step, ...]:
         """What was in it."""
@@ -255,16 +250,6 @@ def _parse(content: t.Optional[str]) -> Values:
     lines = [line.strip() for line in (content or "").splitlines()]
     pairs = [line.partition("=") for line in lines if "=" in line and not line.startswith(("#", ";"))]
     return {name.strip(): value.strip() for name, _sign, value in pairs}
-
-
-def _read(path: str) -> t.Optional[str]:
-    try:
-        with open(path, encoding="utf-8", errors="surrogateescape", newline="") as file:
-            return file.read()
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise LabError(f"{path} cannot be read: {error.strerror}.") from error
 
 
 def _show(values: Values, content: t.Optional[str], netns: str) -> dict[str, t.Any]:
