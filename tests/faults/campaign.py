@@ -69,7 +69,9 @@ class Campaign:
         self, figures: Figures, chosen: t.Mapping[str, t.Any], jobs: int, deadline: float, kinds: str = "*"
     ) -> None:
         self.figures = figures
-        self.kinds = {kind for kind in KINDS if fnmatch.fnmatch(kind, kinds) or KINDS[kind] == kinds}
+        self.kinds = {
+            kind for kind in KINDS if fnmatch.fnmatch(kind, kinds) or (kinds == "parts" and kind in parts.KINDS)
+        }
         self.kinds |= {count for count, aimed in COUNTS.items() if self.kinds & {*aimed}}
         self.chosen = {name: one for name, one in chosen.items() if isinstance(one, Scenario)}
         self.parts = [name for name in chosen if name in parts.groups()]
@@ -98,6 +100,10 @@ class Campaign:
         try:
             for _attempt in range(5):
                 answer = inside(FUNCTIONS[one["kind"]], given, bpffs=self._bpffs(one["scenario"]), timeout=900)
+                while not answer.get("done", True):
+                    wrong, given["tried"] = answer["wrong"], answer["tried"]
+                    answer = inside(FUNCTIONS[one["kind"]], given, timeout=900)
+                    answer["wrong"] = wrong + answer["wrong"]
                 if answer.get("hit", True) or "random" not in given:
                     break
                 given["random"] /= 2  # the run was over before: it is not as long each time
@@ -212,9 +218,9 @@ def cut(campaign: Campaign, seed: int, size: int) -> None:
     others = [name for name in names if name not in always]
     names = [*always, *chance.sample(others, max(0, min(len(others), size - len(always))))]
     campaign.go([{"kind": "count", "scenario": name, "nth": 1} for name in names])
-    campaign.go([{"kind": "calls", "scenario": name, "nth": 1} for name in chance.sample(names, min(2, len(names)))])
+    campaign.go([{"kind": "calls", "scenario": name, "nth": 1} for name in chance.sample(names, min(1, len(names)))])
     known = counted(campaign.figures)
-    tries: list[Try] = parts.cut(campaign.parts, calls(campaign.figures), chance, {*EXPECTED})
+    tries: list[Try] = parts.cut(campaign.parts, calls(campaign.figures), chance)
     for name in names:
         if name not in known:
             continue
@@ -329,7 +335,12 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=None, help="what is drawn; printed")
     parser.add_argument("--jobs", type=int, default=2, help="machines at the same time (default: 2)")
     parser.add_argument("--only", default="*", metavar="PATTERN", help="scenarios, for example 'lecture2 *'")
-    parser.add_argument("--kinds", default="*", metavar="PATTERN", help=f"of faults: {', '.join(KINDS)}")
+    parser.add_argument(
+        "--kinds",
+        default="*",
+        metavar="PATTERN",
+        help=f"of faults: {', '.join(KINDS)}; parts are all from {next(iter(parts.KINDS))} on",
+    )
     parser.add_argument("--scenarios", type=int, default=CUT_SCENARIOS, help="how many, in the cut")
     args = parser.parse_args()
     seed = args.seed if args.seed is not None else 1 if args.long else random.randrange(1 << 16)

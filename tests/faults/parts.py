@@ -13,6 +13,7 @@ import typing as t
 
 from . import clocks, records, tools
 from .expected import Mark
+from .scenarios import scenarios
 
 Try = dict[str, t.Any]
 TOOLS = {name: f"a tool is {name}" for name in tools.FAULTS} | {
@@ -29,7 +30,7 @@ FUNCTIONS = {
     "records": "records:broken",
     "clock": "clocks:otherwise",
 }
-CUT_TOOLS, CUT_RECORDS, CUT_CLOCKS = 3, 2, 1
+CUT_TOOLS, CUT_RECORDS, CUT_CLOCKS = 3, 1, 1
 
 
 def groups() -> dict[str, str]:
@@ -70,24 +71,39 @@ def rounds_of(name: str) -> int:
 
 
 def cut(
-    names: t.Sequence[str],
-    calls: t.Mapping[str, t.Sequence[t.Sequence[t.Any]]],
-    chance: random.Random,
-    expected: t.Collection[tuple[str, str]],
+    names: t.Sequence[str], calls: t.Mapping[str, t.Sequence[t.Sequence[t.Any]]], chance: random.Random
 ) -> list[Try]:
-    """A few of each of what is not expected to fail: what is takes the long run, because a try is long."""
+    """A few of each; nothing that hangs, for it takes as long as the product waits."""
     each = [one for name, points in calls.items() for one in of_tools(name, points) if one["kind"] != "hanging"]
-    found = _some(CUT_TOOLS, each, chance, expected)
-    for one in _some(CUT_RECORDS, of_records(names), chance, expected):
+    shares, times = of_records(names), of_clocks(names)
+    found = chance.sample(each, min(CUT_TOOLS, len(each)))
+    for one in chance.sample(shares, min(CUT_RECORDS, len(shares))):
         found.append({**one, "most": 3, "seed": chance.randrange(1 << 16)})
-    return found + _some(CUT_CLOCKS, of_clocks(names), chance, expected)
+    return found + chance.sample(times, min(CUT_CLOCKS, len(times)))
 
 
-def _some(
-    most: int, tries: t.Sequence[Try], chance: random.Random, expected: t.Collection[tuple[str, str]]
-) -> list[Try]:
-    sure = [one for one in tries if (one["kind"], one["scenario"]) not in expected]
-    return chance.sample(sure, min(most, len(sure)))
+def _expected() -> dict[tuple[str, str], Mark]:
+    """What fails today, each with a try that shows it."""
+    found = {
+        ("records", "records out of reach"): Mark("C10", {"nth": 1}),
+        ("records", "records of garbage"): Mark("C10", {"nth": 5}),
+        ("records", "records of other types"): Mark("C10", {"nth": 1}),
+        ("records", "records of elsewhere"): Mark("C11", {"nth": 1}),
+    }
+    reads = "/usr/sbin/iptables-legacy-save"
+    for name, scenario in scenarios().items():
+        lab, _blank, what = name.partition(" ")
+        if lab not in HOSTS_RULES or what.startswith("verify"):
+            continue
+        teardown = scenario.target.stdin == scenario.down.stdin
+        for kind, manners in tools.FAULTS.items():
+            # A teardown reads all before it does anything. What fails when the end is proved is said, and that all
+            # was changed is not; that is the third time that its one or two tables are read.
+            aim = {"point": reads, "number": 1 if teardown else 3 if lab == "redirect" else 5}
+            how = {"garbage": "a list"}.get(kind, next(iter(manners)))
+            found[kind, name] = Mark("C13" if teardown else "proof", {**aim, "how": how, "lasting": kind == "missing"})
+    return found
 
 
-EXPECTED: dict[tuple[str, str], Mark] = {}
+HOSTS_RULES = ("lecture2", "xdp_hello", "redirect", "iptables_flush")  # what changes the host's own packet filter
+EXPECTED = _expected()

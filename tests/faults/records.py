@@ -59,7 +59,10 @@ def commands() -> dict[str, Command]:
 
 
 def broken(given: Answers) -> Answers:
-    """The ``nth`` share of the ways of a kind, or ``most`` of them drawn by chance."""
+    """The ``nth`` share of the ways of a kind, or ``most`` of them drawn by chance, from the one after ``tried`` on.
+
+    ``done`` is False when the machine serves no more before all have been tried: the rest needs a new one.
+    """
     kind, nth = given["scenario"], given["nth"]
     furnish()
     before = snapshot()
@@ -71,8 +74,8 @@ def broken(given: Answers) -> Answers:
         numbers = random.Random(given["seed"]).sample(numbers, min(given["most"], len(numbers)))
     runs = list(commands().items())
     wrong: list[str] = []
-    tried = 0
-    for number in numbers:
+    tried = given.get("tried", 0)
+    for number in numbers[tried:]:
         name, spoil = ways[number]
         who, command = runs[(number + number // len(runs)) % len(runs)]
         spoil()
@@ -99,7 +102,7 @@ def broken(given: Answers) -> Answers:
             ways = WAYS[kind](kept)
             continue
         wrong += [f"{name}, {who}: {line}" for line in found[:5]]
-    return {"hit": bool(numbers), "tried": tried, "of": len(numbers), "wrong": wrong}
+    return {"hit": bool(numbers), "tried": tried, "done": tried == len(numbers), "wrong": wrong}
 
 
 def _kept() -> Files:

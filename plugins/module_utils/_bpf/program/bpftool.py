@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import glob
+import os
 import re
 import typing as t
 from dataclasses import dataclass
@@ -176,3 +177,5 @@ class Bpftool:
         done = self._run(arguments)
         if done.rc != 0:
             raise LoadRefused(path, done)
+        if not os.path.isdir(programs):
+            raise LabError(f"bpftool ended as if it had loaded {path}, and has pinned nothing in {programs}.")
