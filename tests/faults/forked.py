@@ -93,11 +93,13 @@ def call(module: str, arguments: t.Any, *, check: bool = True, seconds: float = 
 
 
 def _result(text: str) -> t.Optional[dict[str, t.Any]]:
-    try:
-        found = json.loads(text.strip().splitlines()[-1])
-    except (ValueError, IndexError):
-        return None
-    return found if isinstance(found, dict) else None
+    """The last line that is a JSON object: Ansible prints a module's warnings behind its result here."""
+    for line in reversed(text.splitlines()):
+        with contextlib.suppress(ValueError):
+            found = json.loads(line)
+            if isinstance(found, dict):
+                return found
+    return None
 
 
 def _child(main: t.Callable[[], None], arguments: bytes, writing: int) -> t.NoReturn:

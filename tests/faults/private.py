@@ -247,13 +247,26 @@ def instances() -> set[str]:
     return set(glob.glob(f"{INSTANCES}*"))
 
 
+def _own_tmp() -> None:
+    """A /tmp that nobody else writes to, which tests/isolate does not give; a checkout that lies in it stays there."""
+    inside = str(ROOT).startswith("/tmp/")
+    kept = MACHINE / "checkout"
+    if inside:
+        kept.mkdir()
+        sh("mount", "--bind", str(ROOT), str(kept))
+    sh("mount", "-t", "tmpfs", "-o", "mode=1777", "tmpfs", "/tmp")
+    if inside:
+        ROOT.mkdir(parents=True)
+        sh("mount", "--move", str(kept), str(ROOT))
+        os.chdir(ROOT)
+
+
 def main() -> int:
     """Inside of tests/isolate: call what the command line names with what is on stdin."""
     out = os.dup(1)
     os.dup2(2, 1)  # what anything prints is no answer
-    if not str(ROOT).startswith("/tmp/"):
-        sh("mount", "-t", "tmpfs", "-o", "mode=1777", "tmpfs", "/tmp")  # tests/isolate does not cover it
     MACHINE.mkdir(parents=True, exist_ok=True)
+    _own_tmp()
     module, _colon, name = sys.argv[1].partition(":")
     begun = time.monotonic()
     try:

@@ -155,19 +155,27 @@ def link_ids() -> t.Iterator[int]:
             raise
 
 
+def _by_id(command: int, number: int, what: str) -> int:
+    """A new descriptor by an id, of which the kernel has 32 bits: a larger one is nobody's. Raises KernelRefused."""
+    doing = f"open the {what} with id {number}"
+    if not 0 <= number < 1 << 32:
+        raise KernelRefused(doing, errno.ENOENT)
+    return call(command, struct.pack("=III", number, 0, 0), doing)[0]
+
+
 def program_fd(number: int) -> int:
     """A new descriptor of the program with this id. Raises KernelRefused (ENOENT: there is none)."""
-    return call(PROG_GET_FD_BY_ID, struct.pack("=III", number, 0, 0), f"open the program with id {number}")[0]
+    return _by_id(PROG_GET_FD_BY_ID, number, "program")
 
 
 def map_fd(number: int) -> int:
     """A new descriptor of the map with this id. Raises KernelRefused (ENOENT: there is none)."""
-    return call(MAP_GET_FD_BY_ID, struct.pack("=III", number, 0, 0), f"open the map with id {number}")[0]
+    return _by_id(MAP_GET_FD_BY_ID, number, "map")
 
 
 def link_fd(number: int) -> int:
     """A new descriptor of the bpf_link with this id. Raises KernelRefused (ENOENT: there is none)."""
-    return call(LINK_GET_FD_BY_ID, struct.pack("=III", number, 0, 0), f"open the bpf_link with id {number}")[0]
+    return _by_id(LINK_GET_FD_BY_ID, number, "bpf_link")
 
 
 def _info(handle: int, size: int, preset: bytes = b"") -> bytes:
