@@ -200,7 +200,7 @@ def _module(argument_spec: t.Mapping[str, t.Any], spec: t.Mapping[str, t.Any]) -
         return AnsibleModule(argument_spec=dict(argument_spec), supports_check_mode=True, **spec)
     except Exception as error:
         # A bare Exception is what ansible-core raises for arguments that it cannot decode.
-        if not isinstance(error, options.STUMBLES) and type(error) is not Exception:
+        if not isinstance(error, options.STUMBLES) and error.__class__ is not Exception:
             raise
         # There is no module yet that could say it, so this is what its fail_json would print.
         failure = _misread(argument_spec, error)
