@@ -91,7 +91,7 @@ def _place(mark: t.Optional[yaml.Mark]) -> str:
 
 
 def _plain(path: str, value: t.Any, where: tuple[str, ...], above: tuple[int, ...]) -> None:
-    """Refuse what is no plain type: bytes and sets by their tags, and an alias that holds itself."""
+    """Refuse what no lab file needs: bytes and sets by their tags, control characters, an alias that holds itself."""
     if isinstance(value, (dict, list)):
         if id(value) in above:
             raise BadLab(path, ".".join(where), "this alias stands inside of what it stands for.")

@@ -24,11 +24,6 @@ BPF_F_NO_PREALLOC = 1  # a trie is made with it, and with nothing else (kernel/b
 _INTEGER = re.compile(r"([us])(8|16|32|64)")
 _ARRAY = re.compile(r"(\w+)\[(\d+)\]")
 _MEMBER = re.compile(r"[A-Za-z_]\w*")
-# What bpf_map can make: those that need no other map, interface or process to exist first.
-CREATABLE = (
-    "hash", "array", "percpu_hash", "percpu_array", "lru_hash", "lru_percpu_hash", "lpm_trie", "prog_array", "devmap",
-    "devmap_hash", "cpumap", "xskmap", "queue", "stack", "ringbuf", "perf_event_array",
-)  # fmt: skip
 # The kernel takes no BTF for these (map_check_no_btf).
 UNTYPED = {"prog_array", "devmap", "devmap_hash", "cpumap", "xskmap", "queue", "stack", "ringbuf", "perf_event_array"}
 

@@ -15,7 +15,6 @@ from ..._core import files
 from ..._core.command import Runner
 from ..._core.errors import Completed, LabError, ToolMissing, outcome
 
-METHODS = ("direct", "llc")
 FLAGS = ("-O2", "-g", "-Wall")
 # Debian's multiarch folder where it is not simply the machine's name.
 _TRIPLETS = {
