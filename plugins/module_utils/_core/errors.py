@@ -126,6 +126,18 @@ class NotConverged(LabError):
     """After the run something is still not as asked: another program is working against us, or we have a defect."""
 
 
+class NotTakenAway(LabError):
+    """A teardown that did all that it could: ``left`` is what it could not, a sentence each."""
+
+    def __init__(self, left: t.Sequence[str], taken: t.Sequence[str]) -> None:
+        super().__init__(
+            f"Not all could be taken away: {' '.join(left)}",
+            "The rest is gone. What is left stays noted in the journal: mend the cause, and run the same again.",
+            not_taken_away=list(left),
+            taken_away=list(taken),
+        )
+
+
 class OldPython(LabError):
     """The Python that runs a module is older than what the modules are written for."""
 

@@ -12,15 +12,11 @@ import contextlib
 import errno
 import hashlib
 import os
+import shutil
 import stat
-import tempfile
-import time
 import typing as t
-from dataclasses import dataclass
 
 from .errors import LabError
-from .host import Host
-from .plan import Step
 
 TEMPORARY = ".ebpf-lab-"  # what the names of our temporary files and folders begin with
 
@@ -71,6 +67,14 @@ def read(path: str, *, follow: bool = False, limit: int = -1) -> t.Optional[byte
         raise failed(f"read {path}", error) from error
 
 
+def inode(path: str) -> int:
+    """The number of what is at ``path``, 0 for nothing: a file that is written anew by a rename has another one."""
+    try:
+        return os.stat(path).st_ino
+    except OSError:
+        return 0
+
+
 def digest(content: bytes) -> str:
     """The SHA-256 in hexadecimal."""
     return hashlib.sha256(content).hexdigest()
@@ -82,23 +86,55 @@ def sha256_of(path: str, *, follow: bool = True) -> t.Optional[str]:
     return None if content is None else digest(content)
 
 
-def write(path: str, content: bytes, *, durable: bool = False) -> None:
-    """Make the file hold ``content`` by a rename, readable for everybody; ``durable``: it is on the disk by then."""
-    temporary = ""
+def temporary(path: str) -> str:
+    """Where what is to be at ``path`` is made before it is renamed: a name that the next run finds again."""
+    return os.path.join(os.path.dirname(path), f"{TEMPORARY}{os.path.basename(path)}"[:255])
+
+
+def sweep(path: str) -> None:
+    """Remove what a killed run left at ``temporary(path)``, of whatever kind."""
+    remove_tree(temporary(path))
+
+
+def remove_tree(path: str) -> None:
+    """Remove what is at ``path``, of whatever kind; nothing there is no error. Raises LabError."""
     try:
-        handle, temporary = tempfile.mkstemp(prefix=TEMPORARY, dir=os.path.dirname(path))
-        with os.fdopen(handle, "wb") as file:
+        if kind(path) == "folder":
+            shutil.rmtree(path)
+        else:
+            remove(path)
+    except OSError as error:
+        raise failed(f"remove {path}", error) from error
+
+
+def write(path: str, content: bytes, *, durable: bool = False, mode: int = 0o644) -> None:
+    """Make the file hold ``content`` by a rename; ``durable``: it is on the disk by then. Raises LabError."""
+    new = temporary(path)
+    sweep(path)
+    try:
+        handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+        with open(handle, "wb") as file:
+            os.fchmod(handle, mode)  # whatever the umask is
             file.write(content)
             if durable:
                 file.flush()
-                os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
+                os.fsync(handle)
+        os.replace(new, path)
+        if durable:
+            sync_folder(os.path.dirname(path))  # the rename itself has to be on the disk
     except OSError as error:
-        if temporary:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
+        with contextlib.suppress(OSError):
+            os.unlink(new)
         raise failed(f"write {path}", error) from error
+
+
+def sync_folder(path: str) -> None:
+    """Have the names in a folder on the disk."""
+    directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
 
 
 def remove(path: str) -> None:
@@ -109,39 +145,3 @@ def remove(path: str) -> None:
         pass
     except OSError as error:
         raise failed(f"remove {path}", error) from error
-
-
-def keep(host: Host, path: str) -> None:
-    """Rename what is at ``path`` to a backup of its own beside it."""
-    number, backup = 1, f"{path}.{time.strftime('%Y-%m-%d_%H%M%S')}~"
-    while os.path.lexists(backup):  # two of the same second
-        number, backup = number + 1, f"{backup.rstrip('~').partition('_again')[0]}_again{number}~"
-    try:
-        os.rename(path, backup)
-    except OSError as error:
-        raise failed(f"keep {path} as {os.path.basename(backup)}", error) from error
-    host.kept["backup", path] = backup
-
-
-def unkeep(host: Host, path: str) -> None:
-    """Take ``keep`` back."""
-    try:
-        os.rename(host.kept.pop(("backup", path)), path)
-    except OSError as error:
-        raise failed(f"put {path} back", error) from error
-
-
-@dataclass(frozen=True)
-class KeepFile(Step):
-    """Keep what somebody has at a path, of whatever kind, as a backup beside what takes its place."""
-
-    path: str
-
-    def title(self) -> str:
-        return f"keep {self.path}, which the lab did not make, as a backup"
-
-    def apply(self, host: Host) -> None:
-        keep(host, self.path)
-
-    def undo(self, host: Host) -> None:
-        unkeep(host, self.path)

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import typing as t
 
 from .command import Runner
@@ -18,10 +17,8 @@ if t.TYPE_CHECKING:
 class Host:
     """One module call's view of the host. A context manager: it closes the sockets that it opened.
 
-    ``kept`` is for what a step must hold on to until the whole call has succeeded, for example the file descriptor of
-    the program that it replaced; values with a ``close`` method are closed at the end. ``owner`` names the lab on
-    whose behalf the journal is written. ``only_reads``: it is check mode, so nothing is probed: no packet is sent, no
-    program is loaded, run or counted.
+    ``owner`` names the lab on whose behalf the journal is written. ``only_reads``: it is check mode, so nothing is
+    probed: no packet is sent, no program is loaded, run or counted.
     """
 
     def __init__(
@@ -35,7 +32,6 @@ class Host:
         self.runner = runner or Runner()
         self.journal = journal or Journal(owner=owner)
         self.only_reads = only_reads
-        self.kept: dict[t.Hashable, t.Any] = {}
         self._progress = progress
         self._netlinks: dict[str, Netlink] = {}
 
@@ -59,15 +55,22 @@ class Host:
         if link is not None:
             link.close()
 
+    def forget_indexes(self) -> None:
+        """Links were deleted: an interface is another one by now, even where it has the name that it had."""
+        for link in self._netlinks.values():
+            link.indexes.clear()
+
+    def look_anew(self, reload: bool = True) -> None:
+        """Forget what was seen: sockets of namespaces that may be others by now, and (``reload``) the journal."""
+        for netns in list(self._netlinks):
+            self.forget_netlink(netns)
+        if reload:
+            self.journal.reload()
+
     def __enter__(self) -> Host:
         return self
 
     def __exit__(self, *_exc: object) -> None:
+        self.journal.close()
         for netns in list(self._netlinks):
             self.forget_netlink(netns)
-        for value in self.kept.values():
-            close = getattr(value, "close", None)
-            if close is not None:
-                with contextlib.suppress(OSError):
-                    close()
-        self.kept.clear()

@@ -9,6 +9,7 @@ nothing about what a path leads to.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import typing as t
@@ -19,12 +20,14 @@ MOUNTINFO = "/proc/self/mountinfo"
 
 @dataclass(frozen=True)
 class MountPoint:
-    """One line of the list. ``number`` is the mount's id, ``device`` its file system's, as MAJOR:MINOR."""
+    """One line of the list. ``number`` is the mount's id, ``device`` its file system's, as MAJOR:MINOR; ``source``
+    is the name of what was mounted."""
 
     number: int
     device: str
     path: str
     filesystem: str
+    source: str = ""
 
     @property
     def visible(self) -> bool:
@@ -40,7 +43,8 @@ def mounts() -> list[MountPoint]:
             fields, _dash, rest = line.partition(" - ")
             number, _parent, device, _root, path = fields.split(" ")[:5]
             plain = re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), path)
-            found.append(MountPoint(int(number), device, plain, rest.split(" ", 1)[0]))
+            filesystem, source = rest.split(" ")[:2]
+            found.append(MountPoint(int(number), device, plain, filesystem, source))
     return found
 
 
@@ -88,3 +92,28 @@ def _number_at(path: str) -> t.Optional[int]:
             return next(int(line.split()[1]) for line in file if line.startswith("mnt_id:"))
     finally:
         os.close(handle)
+
+
+def users(path: str) -> list[str]:
+    """The processes that keep a mount busy: those that stand in it or have a file of it open, as "sleep (123)"."""
+    found = []
+    for name in sorted(os.listdir("/proc")):
+        if name.isdigit() and any(f"{place}/".startswith(f"{path}/") for place in _places(f"/proc/{name}")):
+            try:
+                with open(f"/proc/{name}/comm", encoding="utf-8", errors="backslashreplace") as file:
+                    found.append(f"{file.read().strip()} ({name})")
+            except OSError:
+                continue
+    return found
+
+
+def _places(process: str) -> t.Iterator[str]:
+    """Where a process stands, and the files that it has open."""
+    links = [f"{process}/cwd", f"{process}/root"]
+    with contextlib.suppress(OSError):
+        links += [f"{process}/fd/{number}" for number in os.listdir(f"{process}/fd")]
+    for link in links:
+        try:
+            yield os.readlink(link)
+        except OSError:
+            continue

@@ -10,8 +10,8 @@ import os
 import re
 import typing as t
 
-from .converge import Progress
 from .errors import BadInput
+from .module import Progress
 from .text import one_line
 
 # The options of a module whose action plugin shows its progress.
