@@ -5,8 +5,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import pathlib
 import re
+import shutil
 import subprocess
 import typing as t
 
@@ -214,14 +217,91 @@ def test_restored_makes_a_chain_anew_that_was_deleted(box: Box, run_module: t.An
     assert "-j DOCKER" in "\n".join(box.rules(backend, "ipv4", "filter"))
 
 
+@pytest.mark.case("C20")
+@pytest.mark.parametrize(("backend", "family"), EACH)
+def test_what_somebody_added_since_stays_behind_what_is_put_back(
+    box: Box, run_module: t.Any, journal: t.Any, backend: str, family: str
+) -> None:
+    box.load(backend, family)
+    before = box.rules(backend, family, "filter")
+    run_module("iptables_flush", **LECTURE, netns=box.netns)
+    box.sh(f"{TOOLS[family]}-{backend}", "-A", "FORWARD", "-p", "udp", "-j", "ACCEPT")
+    result = run_module("iptables_flush", state="restored", netns=box.netns)
+    assert "rules that were added to FORWARD since stay, behind those that are put back: -p udp" in warnings(result)
+    added = [line for line in box.rules(backend, family, "filter") if "-p udp" in line]
+    box.sh(f"{TOOLS[family]}-{backend}", "-D", "FORWARD", "-p", "udp", "-j", "ACCEPT")
+    assert len(added) == 1 and box.rules(backend, family, "filter") == before
+    assert journal() == {}
+
+
+NFT = "/usr/sbin/xtables-nft-multi"  # what all tools of the back end are
+
+
+@contextlib.contextmanager
+def instead_of_nft(path: str) -> t.Iterator[None]:
+    """Another file in the place of the tools of the nft back end."""
+    subprocess.run(["mount", "--bind", path, NFT], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", NFT], check=True)
+
+
+@pytest.mark.case("C13")
+def test_without_a_tool_the_rest_is_put_back_and_what_is_not_stays_noted(
+    box: Box, run_module: t.Any, journal: t.Any
+) -> None:
+    for backend, family in EACH:
+        box.load(backend, family)
+    before = box.everything()
+    where = f" in namespace {box.netns}" if box.netns else ""
+    run_module("iptables_flush", **LECTURE, netns=box.netns)
+    with instead_of_nft("/dev/null"):
+        result = run_module("iptables_flush", state="restored", netns=box.netns, fails=True)
+        assert f"filter (nft, ipv4){where}, nat (nft, ipv4){where}: iptables-nft-save" in result["msg"]
+        assert f"nat (nft, ipv6){where}: ip6tables-nft-save" in result["msg"]
+        assert "-A FORWARD" in "\n".join(box.rules("legacy", "ipv4", "filter"))
+        assert {key.split(":")[2] for key in journal()} == {"nft"}
+        run_module("iptables_flush", state="restored", netns=box.netns, fails=True)
+    run_module("iptables_flush", state="restored", netns=box.netns)
+    assert box.everything() == before and journal() == {}
+
+
+@pytest.mark.parametrize("way", ["exit 0", "does it; exit 1"])
+def test_what_the_tool_says_of_itself_is_not_believed(
+    box: Box, run_module: t.Any, journal: t.Any, tmp_path: pathlib.Path, way: str
+) -> None:
+    box.load("nft", "ipv4")
+    before = box.everything()
+    liar, real = tmp_path / "liar", tmp_path / "real"
+    shutil.copy(NFT, real)
+    does_it = f'(exec -a "${{0##*/}}" {real} "$@")'
+    ends = way.replace("does it", does_it)
+    liar.write_text(f"#!/bin/bash\ncase $0 in *-restore) {ends};; *) {does_it};; esac\n", encoding="utf-8")
+    liar.chmod(0o755)
+    fails = way == "exit 0"
+    with instead_of_nft(str(liar)):
+        result = run_module("iptables_flush", **LECTURE, netns=box.netns, fails=fails)
+        if fails:
+            assert "iptables-nft-restore said that it was done, and it was not" in result["msg"]
+            assert box.everything() == before and journal() == {}
+    run_module("iptables_flush", **LECTURE, netns=box.netns)
+    with instead_of_nft(str(liar)):
+        result = run_module("iptables_flush", state="restored", netns=box.netns, fails=fails)
+        assert not fails or ("it was not" in result["msg"] and journal() != {})
+    run_module("iptables_flush", state="restored", netns=box.netns)
+    assert box.everything() == before and journal() == {}
+
+
 def test_restored_after_the_namespace_has_gone(sandbox_ns: t.Any, run_module: t.Any, journal: t.Any) -> None:
     box = Box(sandbox_ns())
     box.load("nft", "ipv4")
     run_module("iptables_flush", **LECTURE, netns=box.netns)
     subprocess.run(["ip", "netns", "del", box.netns], check=True)
-    assert run_module("iptables_flush", state="restored", netns=box.netns)["changed"]
-    assert journal() == {}
-    assert not run_module("iptables_flush", state="restored", netns=box.netns)["changed"]
+    assert journal() != {}
+    for _ in range(2):
+        assert not run_module("iptables_flush", state="restored", netns=box.netns)["changed"]
+        assert journal() == {}
 
 
 def test_a_flush_that_cuts_the_session_is_refused(run_module: t.Any, request: pytest.FixtureRequest) -> None:

@@ -5,27 +5,92 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import ipaddress
 import typing as t
 from dataclasses import dataclass, field, replace
 
-from ansible_collections.ebpf.lab.plugins.module_utils._core.journal import Entry
-from ansible_collections.ebpf.lab.plugins.module_utils._core.plan import Forget, Step
-from ansible_collections.ebpf.lab.plugins.module_utils._net.topology import observe, steps
+import pytest
+from ansible_collections.ebpf.lab.plugins.module_utils._core.errors import LabError
+from ansible_collections.ebpf.lab.plugins.module_utils._core.host import Host
+from ansible_collections.ebpf.lab.plugins.module_utils._core.journal import Entry, Journal
+from ansible_collections.ebpf.lab.plugins.module_utils._core.plan import Done, Forget, Learned, Outcome, Step
+from ansible_collections.ebpf.lab.plugins.module_utils._core.resource import Kind
+from ansible_collections.ebpf.lab.plugins.module_utils._core.run import Run
+from ansible_collections.ebpf.lab.plugins.module_utils._core.settle import settle
+from ansible_collections.ebpf.lab.plugins.module_utils._net.sysctl.kinds import Sysctls, path_of, place_of
+from ansible_collections.ebpf.lab.plugins.module_utils._net.topology import (
+    kinds,
+    link_steps,
+    namespace_steps,
+    observe,
+    steps,
+)
 from ansible_collections.ebpf.lab.plugins.module_utils._net.topology.state import (
+    ALIAS,
+    FOLDER_KEY,
+    GOING_GROUP,
+    GROUPS,
+    SYSCTL,
     Interface,
     Now,
     Ref,
     Route,
     Want,
-    from_saved,
     interface_of,
+    is_made,
+    link_key,
+    netns_key,
+    peer_of,
+    ref_of,
+)
+
+STEPS: tuple[type[Step], ...] = (
+    *(namespace_steps.NeedNamespace, namespace_steps.MakeFolder, namespace_steps.RemoveFolder),
+    *(namespace_steps.CreateNamespace, namespace_steps.RemoveNamespace, namespace_steps.NameAgain),
+    *(link_steps.CreateLink, link_steps.DeleteLink),
+    *(steps.SetLink, steps.SetAddress, steps.SetRoute, steps.SetNeighbour, steps.SetSysctl, steps.ForgetSaved),
+    Forget,
 )
 
 
 class Refused(Exception):
     """What the kernel would not do."""
+
+
+class Died(BaseException):
+    """What a kill is here: nothing more is done, not even the undoing."""
+
+
+class InMemory(Journal):
+    """A journal without a file."""
+
+    def _append(self, line: bytes, durable: bool) -> None:
+        self._size += len(line)
+
+    def __deepcopy__(self, memo: t.Any) -> InMemory:
+        other = InMemory(self.path, boot=self.boot)
+        other.entries, other._size = dict(self.entries), self._size
+        return other
+
+
+class Held:
+    """A namespace that a run keeps alive: the world as it was when its name went."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+
+class Simulated(Host):
+    """The host whose kernel is a world."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(journal=world.notes)
+        self.world = world
 
 
 def network(address: str) -> str:
@@ -34,27 +99,41 @@ def network(address: str) -> str:
 
 @dataclass
 class World:
-    """Links by namespace and name, each with its state as seen; ``stray`` are plain files in /run/netns."""
+    """Links by namespace and name, each with its state as seen; ``stray`` are plain files in /run/netns.
+
+    ``marked`` are the namespaces whose lo has our alias. ``folder``: /run/netns is a mount; ``exists``: it is there.
+    After ``dies_after`` more changes the process is gone, in the midst of the next one where ``half``; after
+    ``fails_after`` more of them one is refused.
+    """
 
     links: dict[Ref, Interface] = field(default_factory=dict)
     namespaces: set[str] = field(default_factory=lambda: {""})
     stray: set[str] = field(default_factory=set)
+    marked: set[str] = field(default_factory=set)
     loopback: set[str] = field(default_factory=lambda: {""})
     sysctls: dict[tuple[str, str], str] = field(default_factory=dict)
     folder: bool = False
-    journal: dict[str, Entry] = field(default_factory=dict)
-    removed: list[World] = field(default_factory=list)
+    exists: bool = False
+    notes: InMemory = field(default_factory=lambda: InMemory("/nowhere/journal", boot="boot1"))
     undoing: bool = False  # then what is gone already need not be deleted
+    dies_after: t.Optional[int] = None
+    half: bool = False
+    fails_after: t.Optional[int] = None
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, World) and self.visible() == other.visible()
+    @property
+    def journal(self) -> dict[str, Entry]:
+        """What is noted."""
+        return self.notes.entries
 
     def visible(self) -> t.Any:
         """All but the journal; which address of a network came first is not put back."""
         links = {ref: replace(link, secondary=frozenset(), sysctls=frozenset()) for ref, link in self.links.items()}
-        return links, self.namespaces, self.stray, self.loopback, self.sysctls, self.folder
+        return (
+            *(links, self.namespaces, self.stray, self.marked, self.loopback, self.sysctls),
+            {"folder": self.folder, "exists": self.exists},
+        )
 
-    # what observe.py does on the real one
+    # what observe.py and kinds.py do on the real one
 
     def observe(self, want: Want) -> Now:
         named = {*want.namespaces, *(interface.netns for interface in want.interfaces if interface.netns)}
@@ -68,6 +147,8 @@ class World:
                 values = {(p, self.sysctls[wanted.netns, p]) for p in paths if interface_of(p) == wanted.name}
                 peer = seen.peer if seen.peer == wanted.peer else None
                 interfaces[wanted.ref] = replace(seen, peer=peer, sysctls=frozenset(values))
+        claims = {key: entry.value for key, entry in self.journal.items() if entry.claimed}
+        others = {link_key(ref) for ref, link in self.links.items() if link.group not in GROUPS}
         return Now(
             namespaces=kinds,
             loopback=frozenset(self.loopback & named),
@@ -77,47 +158,90 @@ class World:
                 for name, pairs in want.sysctls.items()
                 if name in self.namespaces
             },
-            claimed=frozenset(key for key, entry in self.journal.items() if entry.claimed),
-            saved={k: from_saved(e.saved) for k, e in self.journal.items() if e.has_saved and k.startswith("link:")},
+            claimed=frozenset(claims) - others - {netns_key(name) for name in self.namespaces - self.marked},
+            peers={key: peer_of(value) for key, value in claims.items() if peer_of(value)},
+            saved=observe._saved_links(self.journal),
             saved_sysctls=saved_sysctls,
             folder=self.folder,
+            exists=self.exists,
+            made=is_made(claims.get(FOLDER_KEY)),
             others=frozenset((self.namespaces | self.stray) - {""} - named),
         )
 
+    def settle(self, stale: bool = True) -> None:
+        """What converge does before it observes."""
+        looking: tuple[Kind, ...] = (LooksAtFolder(), LooksAtNamespaces(), LooksAtLinks(), LooksAtSysctls())
+        self.notes.patch(settle(Simulated(self), looking, stale))
+
     # what converge.py does around the steps
 
-    def run(self, plan_steps: t.Sequence[Step]) -> None:
-        notes = [note for step in plan_steps for note in step.notes()]
-        for note in notes:
-            entry = self.journal.get(note.key, Entry())
-            if note.action == "claim":
-                self.journal[note.key] = replace(entry, claimed=True)
-            elif note.action == "save" and not entry.has_saved:
-                self.journal[note.key] = replace(entry, has_saved=True, saved=note.value)
-        for step in plan_steps:
-            self.apply(step)
-        for key, action in {note.key: note.action for note in notes}.items():
-            if action == "release":
-                self.journal.pop(key, None)
+    def run(self, plan_steps: t.Sequence[t.Any]) -> Run:
+        """Apply them all; the run can be undone."""
+        run = Run(Simulated(self))
+        with simulated():
+            run.apply(plan_steps)
+        return run
 
-    def undo(self, done: t.Sequence[Step]) -> None:
+    def run_as_far_as_can_be(self, plan_steps: t.Sequence[t.Any]) -> list[str]:
+        """As an end does; returns what could not be done."""
+        with simulated():
+            return [str(one) for one in Run(Simulated(self)).apply_as_far_as_can_be(plan_steps)]
+
+    def undo(self, run: Run) -> list[str]:
+        """Take a run back; returns what could not be."""
         self.undoing = True
-        for step in reversed(done):
-            if isinstance(step, steps.RemoveNamespace) and step.before == "present":
-                self._restore(step.name, self.removed.pop())
-            elif isinstance(step, steps.RemoveNamespace) and step.before == "stray":
-                self.stray.add(step.name)
-            else:
-                for inverse in step.inverse():
-                    self.apply(inverse)
+        with simulated():
+            left = run.undo()
         self.undoing = False
+        return left
 
     def _restore(self, name: str, before: World) -> None:
         """The namespace that a descriptor kept alive has its name again."""
         self.namespaces.add(name)
+        self.marked |= before.marked & {name}
         self.links.update({ref: link for ref, link in before.links.items() if ref not in self.links})
         self.loopback |= before.loopback & {name}
         self.sysctls.update({key: value for key, value in before.sysctls.items() if key[0] == name})
+
+    def step(self, step: t.Any, learned: Learned) -> Done:
+        """Make one change, or die before or in the midst of it."""
+        if self.dies_after is not None and not isinstance(step, (Forget, steps.ForgetSaved)):
+            self.dies_after -= 1
+            if self.dies_after < 0:
+                if self.half:
+                    self._half(step)
+                raise Died
+        if isinstance(step, namespace_steps.RemoveNamespace) and step.before in namespace_steps.HOLDABLE:
+            held = f"world {step.name} {id(self)}"
+            ours = netns_key(step.name) in self.journal and self.journal[netns_key(step.name)].claimed
+            done = Done(undo=step.inverse(held, ours), handles={held: Held(copy.deepcopy(self))})
+        elif isinstance(step, namespace_steps.RemoveNamespace):
+            done = Done(undo=step.inverse("", netns_key(step.name) in self.journal))
+        elif isinstance(step, namespace_steps.NameAgain):
+            done = Done(learned={netns_key(step.name): {"alias": ALIAS}} if step.ours else {})
+            if step.held:
+                self._restore(step.name, learned.handle(step.held).world)
+            else:
+                self.stray.add(step.name)
+            return done
+        else:
+            done = Done(undo=getattr(step, "inverse", tuple)(), learned=getattr(step, "learns", dict)())
+        self.apply(step)
+        return done
+
+    def _half(self, step: t.Any) -> None:
+        """What a kill leaves of a step that is more than one system call."""
+        if isinstance(step, namespace_steps.MakeFolder):
+            self.exists = True
+        elif isinstance(step, namespace_steps.CreateNamespace):
+            self.stray.add(step.name)
+        elif isinstance(step, namespace_steps.RemoveNamespace) and step.name in self.namespaces:
+            self.delete_namespace(step.name)
+            self.stray.add(step.name)
+        elif isinstance(step, namespace_steps.RemoveFolder):
+            self.folder = False
+        elif isinstance(step, link_steps.DeleteLink) and step.interface.ref in self.links:
+            self.change(step.interface.ref, group=GOING_GROUP)
 
     # what the kernel does
 
@@ -127,28 +251,34 @@ class World:
     def _Forget(self, step: Forget) -> None:
         pass
 
-    def _NeedNamespace(self, step: steps.NeedNamespace) -> None:
+    def _ForgetSaved(self, step: steps.ForgetSaved) -> None:
+        entry = self.journal.get(step.key)
+        seen = LooksAtLinks().look(Simulated(self), {step.key: Entry(has_saved=True)}).get(step.key)
+        if entry is not None and not LooksAtLinks().is_back(entry.saved, seen):
+            raise Refused(f"{step.title()}: it is {seen}, and was {entry.saved}")
+
+    def _NeedNamespace(self, step: namespace_steps.NeedNamespace) -> None:
         if step.name not in self.namespaces:
             raise Refused(f"no namespace {step.name}")
 
-    def _MakeFolder(self, step: steps.MakeFolder) -> None:
-        self.folder = True
+    def _MakeFolder(self, step: namespace_steps.MakeFolder) -> None:
+        self.folder = self.exists = True
 
-    def _RemoveFolder(self, step: steps.RemoveFolder) -> None:
-        if not (self.namespaces - {""}) | self.stray:
-            self.folder = False
+    def _RemoveFolder(self, step: namespace_steps.RemoveFolder) -> None:
+        if (self.namespaces - {""}) | self.stray:
+            raise Refused(f"{step.title()}: something is in it")
+        self.folder, self.exists = False, self.exists and not step.made
 
-    def _CreateNamespace(self, step: steps.CreateNamespace) -> None:
+    def _CreateNamespace(self, step: namespace_steps.CreateNamespace) -> None:
         if not self.folder or step.name in self.namespaces:
             raise Refused(f"create {step.name}")
         self.stray.discard(step.name)
         self.namespaces.add(step.name)
+        self.marked.add(step.name)
         self.sysctls[step.name, "ipv4/ip_forward"] = "0"
 
-    def _RemoveNamespace(self, step: steps.RemoveNamespace) -> None:
+    def _RemoveNamespace(self, step: namespace_steps.RemoveNamespace) -> None:
         self.stray.discard(step.name)
-        if step.before == "present":
-            self.removed.append(copy.deepcopy(self))
         if step.name in self.namespaces:
             self.delete_namespace(step.name)
         if step.after == "stray":
@@ -158,6 +288,7 @@ class World:
         for ref in [ref for ref in self.links if ref[0] == name]:
             self.delete_link(ref)
         self.namespaces.discard(name)
+        self.marked.discard(name)
         self.loopback.discard(name)
         self.sysctls = {key: value for key, value in self.sysctls.items() if key[0] != name}
 
@@ -168,17 +299,17 @@ class World:
             raise Refused(f"{one} has no parent")
         mac = one.mac or "02:" + ":".join(f"{ord(c):02x}" for c in f"{one.name:>5}"[-5:])
         self.links[one.ref] = Interface(
-            one.netns, one.name, one.kind, False, one.mtu or 1500, mac, peer, "", one.parent, one.vlan
+            one.netns, one.name, one.kind, False, one.mtu or 1500, mac, peer, "", one.parent, one.vlan, group=one.group
         )
         for name in ("rp_filter", "forwarding"):
             self.sysctls[one.netns, f"ipv4/conf/{one.name}/{name}"] = "0"
 
-    def _CreateLink(self, step: steps.CreateLink) -> None:
+    def _CreateLink(self, step: link_steps.CreateLink) -> None:
         self.add_link(step.interface, step.peer.ref if step.peer else None)
         if step.peer:
             self.add_link(step.peer, step.interface.ref)
 
-    def _DeleteLink(self, step: steps.DeleteLink) -> None:
+    def _DeleteLink(self, step: link_steps.DeleteLink) -> None:
         self.delete_link(step.interface.ref)
 
     def delete_link(self, ref: Ref) -> None:
@@ -316,3 +447,65 @@ class World:
         if (step.netns, step.path) not in self.sysctls:
             raise Refused(f"{step.title()}: no such key")
         self.sysctls[step.netns, step.path] = step.new
+
+
+class LooksAtLinks(kinds.Links):
+    def look(self, host: Host, entries: t.Mapping[str, Entry]) -> dict[str, t.Any]:
+        links = t.cast(Simulated, host).world.links
+        here = {key: links[ref_of(key)] for key in entries if ref_of(key) in links}
+        found: dict[str, t.Any] = {key: {**link.to_saved(), "group": link.group} for key, link in here.items()}
+        for key in entries:
+            if ref_of(key)[1] == "lo" and ref_of(key)[0] in t.cast(Simulated, host).world.namespaces:
+                up = ref_of(key)[0] in t.cast(Simulated, host).world.loopback
+                found[key] = {**Interface(*ref_of(key), "loopback", up).to_saved(), "group": 0}
+        return found
+
+
+class LooksAtNamespaces(kinds.Namespaces):
+    def look(self, host: Host, entries: t.Mapping[str, Entry]) -> dict[str, t.Any]:
+        world = t.cast(Simulated, host).world
+        found: dict[str, t.Any] = {}
+        for key in entries:
+            name = key[len(self.prefix) :]
+            if name in world.namespaces:
+                found[key] = {"kind": "present", "alias": ALIAS if name in world.marked else ""}
+            elif name in world.stray:
+                found[key] = {"kind": "stray", "plain": True}
+        return found
+
+
+class LooksAtFolder(kinds.Folder):
+    def look(self, host: Host, entries: t.Mapping[str, Entry]) -> dict[str, t.Any]:
+        world = t.cast(Simulated, host).world
+        return {FOLDER_KEY: {"mounted": world.folder}} if world.exists else {}
+
+
+class LooksAtSysctls(Sysctls):
+    def look(self, host: Host, entries: t.Mapping[str, Entry]) -> dict[str, t.Any]:
+        places = {key: place_of(key) or ("", "") for key in entries}
+        world = t.cast(Simulated, host).world
+        return {
+            key: world.sysctls.get((place[0], path_of(place[1])[len(SYSCTL) + 1 :])) for key, place in places.items()
+        }
+
+
+@contextlib.contextmanager
+def simulated() -> t.Iterator[None]:
+    """Within it the steps change the world of their host."""
+
+    def apply_many(host: Simulated, batch: t.Sequence[Step], learned: Learned) -> list[Outcome]:
+        if host.world.fails_after is None:
+            return [host.world.step(step, learned) for step in batch]
+        outcomes: list[Outcome] = []
+        for step in batch:
+            host.world.fails_after -= 1
+            try:
+                outcomes.append(host.world.step(step, learned) if host.world.fails_after else LabError("Busy."))
+            except Refused as error:  # for what failed before
+                outcomes.append(LabError(str(error)))
+        return outcomes
+
+    with pytest.MonkeyPatch.context() as patched:
+        for one in STEPS:
+            patched.setattr(one, "apply_many", staticmethod(apply_many))
+        yield

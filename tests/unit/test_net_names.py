@@ -10,7 +10,7 @@ import typing as t
 import pytest
 from ansible_collections.ebpf.lab.plugins.module_utils._core.errors import BadInput
 from ansible_collections.ebpf.lab.plugins.module_utils._net import names
-from ansible_collections.ebpf.lab.plugins.module_utils._net.topology.resource import one_veth, topology
+from ansible_collections.ebpf.lab.plugins.module_utils._net.topology.options import one_veth, topology
 from ansible_collections.ebpf.lab.plugins.module_utils._net.topology.state import Route
 
 
@@ -96,6 +96,8 @@ def test_good_values_are_brought_to_one_form() -> None:
     assert names.netns_place("a", "/proc/1/ns/net") == "/proc/1/ns/net"
     assert names.interface_sysctl("a", "v.5", "ipv4.rp_filter", False) == ("ipv4/conf/v.5/rp_filter", "0")
     assert names.namespace_sysctl("a", "net.ipv4.ip_forward", True) == ("ipv4/ip_forward", "1")
+    dotted = names.namespace_sysctl("a", "net.ipv4.conf.eth0/5.rp_filter", 2)  # as sysctl(8) spells it
+    assert dotted == ("ipv4/conf/eth0.5/rp_filter", "2")
 
 
 TWICE = [end("a", peer=end("b")), end("b", peer=end("c"))]

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import os
 import typing as t
@@ -13,13 +14,14 @@ from dataclasses import replace
 import pytest
 from ansible_collections.ebpf.lab.plugins.module_utils._core.errors import Refused
 from ansible_collections.ebpf.lab.plugins.module_utils._core.plan import Plan
+from ansible_collections.ebpf.lab.plugins.module_utils._net.topology.link_steps import DeleteLink
+from ansible_collections.ebpf.lab.plugins.module_utils._net.topology.options import wanted
 from ansible_collections.ebpf.lab.plugins.module_utils._net.topology.plan import plan
-from ansible_collections.ebpf.lab.plugins.module_utils._net.topology.resource import wanted
 from ansible_collections.ebpf.lab.plugins.module_utils._net.topology.state import Interface, Ref, Route, Want
-from ansible_collections.ebpf.lab.plugins.module_utils._net.topology.steps import DeleteLink, SetLink
+from ansible_collections.ebpf.lab.plugins.module_utils._net.topology.steps import SetLink
 from hypothesis import HealthCheck, Phase, assume, given, note, settings
 from hypothesis import strategies as st
-from netsim import World
+from netsim import Died, World
 
 SPACES = ["", "lab1", "lab10", "own"]
 SLOW = settings(
@@ -101,15 +103,13 @@ def wants(draw: t.Any) -> Want:
 @st.composite
 def worlds(draw: t.Any, want: Want) -> World:
     """A host that may have some of the wanted things already, made by somebody else, and things of its own."""
-    world = World()
-    world.folder = True
+    world = World(folder=True, exists=True)
     for name in ["own", "theirs", *draw(some(want.namespaces))]:
         if name not in world.namespaces:
             world.namespaces.add(name)
             world.sysctls[name, "ipv4/ip_forward"] = draw(st.sampled_from("01"))
             if draw(st.booleans()):
                 world.loopback.add(name)
-    world.folder = True
     for number, netns in ((90, ""), (91, "own"), (92, "theirs")):
         theirs = Interface(netns, "eth0", "", peer=None)
         world.add_link(theirs, None)
@@ -194,6 +194,7 @@ def drift(draw: t.Any, world: World, want: Want) -> None:
 
 def planned(world: World, want: Want) -> Plan:
     """The plan; examples in which a foreign interface bears a wanted name are another test's."""
+    world.settle(stale=not want.present)
     try:
         return plan(world.observe(want), want)
     except Refused:
@@ -252,13 +253,13 @@ def test_what_a_broken_run_did_is_taken_back_from_any_point(data: st.DataObject)
     assume(not any(isinstance(step, SetLink) and (step.netns, step.name) in sleeping for step in made.steps))
     before = copy.deepcopy(world)
     done = made.steps[: data.draw(st.integers(0, len(made.steps)))]
-    world.run(done)
-    world.undo(done)
+    left = world.undo(world.run(done))
     note(
         "\n".join(
             ["done:", *(step.title() for step in done), "not done:", *(s.title() for s in made.steps[len(done) :])]
         )
     )
+    assert left == [] and world.journal == before.journal
     for now, then in zip(world.visible(), before.visible()):
         assert now == then, [item for item in now if now[item] != then.get(item)] if isinstance(now, dict) else now
 
@@ -300,6 +301,83 @@ def test_nothing_is_touched_that_is_not_named(data: st.DataObject) -> None:
     assert others() == untouched
 
 
+def killed(draw: t.Any, world: World, want: Want) -> bool:
+    """Run the plan and let the process be gone somewhere in it; returns whether it came to that."""
+    made = planned(world, want)
+    world.dies_after, world.half = draw(st.integers(0, len(made.steps))), draw(st.booleans())
+    try:
+        world.run(made.steps)
+    except Died:
+        note(f"killed {'in the midst of' if world.half else 'before'} one of {made.titles()}")
+        return True
+    finally:
+        world.dies_after = None
+    return False
+
+
+@SLOW
+@given(st.data())
+def test_killed_anywhere_it_converges_and_absent_leaves_what_was(data: st.DataObject) -> None:
+    want = data.draw(wants())
+    world = data.draw(worlds(want))
+    stray = set(world.stray) & set(want.namespaces)
+    before = copy.deepcopy(world)
+    if data.draw(st.booleans()):
+        brought(world, want)
+    for present in data.draw(st.lists(st.booleans(), min_size=1, max_size=3)):
+        killed(data.draw, world, replace(want, present=present))
+    if data.draw(st.booleans()):
+        brought(world, want)
+    brought(world, replace(want, present=False))
+    world.stray |= stray
+    for now, then in zip(world.visible(), before.visible()):
+        assert now == then, [item for item in now if now[item] != then.get(item)] if isinstance(now, dict) else now
+    assert world.journal == {}
+
+
+@SLOW
+@given(st.data())
+def test_an_end_that_could_not_do_all_is_finished_by_the_next_one(data: st.DataObject) -> None:
+    want = data.draw(wants())
+    world = data.draw(worlds(want))
+    stray = set(world.stray) & set(want.namespaces)
+    before = copy.deepcopy(world)
+    brought(world, want)
+    made = planned(world, replace(want, present=False))
+    world.fails_after = data.draw(st.integers(1, max(1, len(made.steps))))
+    note(f"{made.titles()}, not number {world.fails_after}")
+    left = world.run_as_far_as_can_be(made.steps)
+    note(f"left: {left}")
+    world.fails_after = None
+    assert bool(left) == bool(made.steps)
+    brought(world, replace(want, present=False))
+    world.stray |= stray
+    for now, then in zip(world.visible(), before.visible()):
+        assert now == then, [item for item in now if now[item] != then.get(item)] if isinstance(now, dict) else now
+    assert world.journal == {}
+
+
+@SLOW
+@given(st.data())
+def test_what_somebody_makes_in_the_place_of_what_a_killed_run_did_not_get_to_is_his(data: st.DataObject) -> None:
+    want = data.draw(wants())
+    world = data.draw(worlds(want))
+    assume(killed(data.draw, world, want))
+    theirs, spaces = set(), set()
+    for name in sorted(set(want.namespaces) - world.namespaces - world.stray):
+        if world.exists and data.draw(st.booleans()):
+            world.folder = True
+            world.namespaces.add(name)
+            world.sysctls[name, "ipv4/ip_forward"] = "0"
+            spaces.add(name)
+    for one in want.interfaces:
+        if one.kind == "bridge" and one.netns in world.namespaces - world.marked and one.ref not in world.links:
+            world.add_link(one, None)
+            theirs.add(one.ref)
+    brought(world, replace(want, present=False))
+    assert spaces <= world.namespaces and theirs <= set(world.links)
+
+
 PAIR = (
     Interface("", "veth1", "veth", peer=("lab1", "vpeer1")),
     Interface("lab1", "vpeer1", "veth", peer=("", "veth1")),
@@ -315,7 +393,7 @@ def test_a_foreign_interface_of_a_wanted_name_is_refused(kind: str) -> None:
 
 
 def test_names_that_begin_alike_are_told_apart() -> None:
-    world = World(namespaces={"", "lab10"}, folder=True)
+    world = World(namespaces={"", "lab10"}, folder=True, exists=True)
     made = brought(world, Want(("lab1",)))
     assert [step.title() for step in made.steps] == ["create the network namespace lab1", "set lo in lab1 up"]
     brought(world, Want(("lab1",), present=False))
@@ -353,6 +431,52 @@ def test_the_first_address_of_a_network_takes_the_later_ones_and_they_come_back(
         "delete 10.0.0.66/24 from b1",
         "add 10.0.0.1/24 to b1",
     ]
+
+
+@pytest.mark.case("C12")
+@pytest.mark.parametrize("foreign", [False, True])
+def test_a_vlan_on_a_vlan_keeps_its_ipv6_address_when_what_they_stand_on_goes_up(foreign: bool) -> None:
+    bridge = Interface("", "b1", "bridge")
+    vlans = [
+        Interface("", "v2", "vlan", up=False, parent="b1", vlan=2),
+        Interface("", "v3", "vlan", up=False, parent="v2", vlan=3, addresses=frozenset({"fd00:3::1/64"})),
+    ]
+    want = Want((), (bridge, *vlans))
+    world = World()
+    if foreign:
+        for one in want.interfaces:
+            world.add_link(one, None)
+        world.set_up(bridge.ref, True)
+        for one in vlans:
+            world.set_up(one.ref, False)
+        world.add_address(vlans[1].ref, "fd00:3::1/64")
+        before = copy.deepcopy(world)
+        down = replace(want, interfaces=(replace(bridge, up=False), *vlans))
+        brought(world, down)
+        brought(world, replace(down, present=False))
+        assert world.visible() == before.visible() and world.journal == {}
+    brought(world, want)
+    world.set_up(bridge.ref, False)
+    brought(world, want)
+    assert world.links["", "v3"].addresses == {"fd00:3::1/64"} and not world.links["", "v3"].up
+
+
+def test_a_vlan_of_somebodys_that_its_parent_took_up_is_put_back_whenever_the_run_was_killed() -> None:
+    parent = Interface("", "b1", "bridge")
+    vlan = Interface("", "v2", "vlan", parent="b1", vlan=2, addresses=frozenset({"10.2.0.1/24"}))
+    want = Want((), (parent, vlan))
+    for number in range(4):
+        world = World()
+        for one in want.interfaces:
+            world.add_link(one, None)
+        before = copy.deepcopy(world)
+        world.dies_after = number
+        with contextlib.suppress(Died):
+            world.run(planned(world, want).steps)
+        world.dies_after = None
+        brought(world, want)
+        brought(world, replace(want, present=False))
+        assert world.visible() == before.visible() and world.journal == {}, number
 
 
 def test_absent_takes_the_folder_away_that_the_lab_made_unless_somebody_uses_it() -> None:

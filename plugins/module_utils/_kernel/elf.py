@@ -1,7 +1,7 @@
 # Copyright (c) 2026 the ebpf.lab authors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a BPF object file holds: sections, programs, maps, licence. Read by pyelftools."""
+"""What ELF files hold, read by pyelftools: a BPF object its programs and maps, any binary how it is linked."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import os
 import typing as t
 from dataclasses import asdict, dataclass
 
-from .._core import interpreter
+from .._core import files, interpreter
 from .._core.errors import LabError
 from .btf import Btf, MapDefinition, map_definitions
 
@@ -114,3 +114,46 @@ def read_object(path: str) -> ObjectInfo:
             f"{path} is not an ELF object file: {error}.",
             "Compile it with clang -target bpf, for example by ebpf.lab.bpf_object.",
         ) from error
+
+
+@dataclass(frozen=True)
+class Linkage:
+    """``machine`` as ELF names it (EM_X86_64), ``interpreter`` "" when the kernel starts the file by itself."""
+
+    machine: str
+    interpreter: str
+    needed: tuple[str, ...]
+    stripped: bool
+
+    @property
+    def static(self) -> bool:
+        """No program interpreter and no needed library (a static PIE has a dynamic section, but neither of these)."""
+        return not self.interpreter and not self.needed
+
+
+def linkage(path: str) -> Linkage:
+    """Read ``path``. Raises LabError when it is no ELF file, or when pyelftools is not installed."""
+    try:
+        from elftools.common.exceptions import ELFError
+        from elftools.elf.dynamic import DynamicSegment
+        from elftools.elf.elffile import ELFFile
+        from elftools.elf.segments import InterpSegment
+    except ImportError:
+        interpreter.require(["elftools"])
+        raise
+    try:
+        with open(path, "rb") as file:
+            elf = ELFFile(file)
+            starter, needed = "", list[str]()
+            for segment in elf.iter_segments():
+                if isinstance(segment, InterpSegment):
+                    starter = segment.get_interp_name()
+                elif isinstance(segment, DynamicSegment):
+                    tags: t.Any = segment.iter_tags("DT_NEEDED")
+                    needed += [tag.needed for tag in tags]
+            names: t.Any = elf.get_section_by_name(".symtab")
+            return Linkage(elf["e_machine"], starter, tuple(needed), names is None)
+    except OSError as error:
+        raise files.failed(f"read {path}", error) from error
+    except ELFError as error:
+        raise LabError(f"{path} is not an ELF binary: {error}.") from error

@@ -12,18 +12,19 @@ the pins of the real bpffs cannot be seen (ip-netns(8)); a thread that calls set
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import errno
 import fcntl
 import functools
 import os
 import resource
+import stat
 import threading
 import typing as t
 
 from .._core import mounts
 from .._core.errors import KernelRefused, LabError
+from .._core.files import failed
 
 FOLDER = "/run/netns"
 CLONE_NEWNET = 0x40000000
@@ -53,7 +54,7 @@ def identity(netns: str) -> t.Optional[Identity]:
     """What tells a namespace from all others, None when there is none."""
     try:
         found = os.stat(path_of(netns))
-    except OSError:
+    except (OSError, ValueError):  # or no path at all
         return None
     return (found.st_dev, found.st_ino)
 
@@ -185,78 +186,129 @@ def folder_is_mount() -> bool:
     return mounts.at(FOLDER) is not None
 
 
-def make_folder() -> None:
-    """Make /run/netns a shared mount, as iproute2 does: namespaces made later show in other mount namespaces too."""
-    os.makedirs(FOLDER, mode=0o755, exist_ok=True)
-    if not folder_is_mount():
+def make_folder() -> bool:
+    """Make /run/netns a shared mount, as iproute2 does: namespaces made later show in other mount namespaces too.
+
+    Returns whether the folder was made as well. Raises LabError; then nothing was changed.
+    """
+    if folder_is_mount():
+        raise LabError(f"Somebody else has just mounted {FOLDER}.", "Run again.")
+    try:
+        os.mkdir(FOLDER, 0o755)
+        made = True
+    except FileExistsError:
+        made = False
+    except OSError as error:
+        raise failed(f"make {FOLDER}", error) from error
+    try:
         flags = ctypes.c_ulong(MS_BIND | MS_REC)
         _call("mount", FOLDER.encode(), FOLDER.encode(), b"none", flags, None, doing=f"bind-mount {FOLDER}")
-    _call("mount", b"", FOLDER.encode(), b"none", ctypes.c_ulong(MS_SHARED | MS_REC), None, doing=f"share {FOLDER}")
+        flags = ctypes.c_ulong(MS_SHARED | MS_REC)
+        _call("mount", b"", FOLDER.encode(), b"none", flags, None, doing=f"share {FOLDER}")
+    except KernelRefused:
+        remove_folder(made)
+        raise
+    return made
 
 
-def remove_folder() -> None:
-    """Take /run/netns away again, when it is empty; somebody's namespace in it keeps it."""
-    if os.path.isdir(FOLDER) and not os.listdir(FOLDER):
-        if folder_is_mount():
-            _call("umount2", FOLDER.encode(), MNT_DETACH, doing=f"unmount {FOLDER}")
-        with contextlib.suppress(OSError):
+def remove_folder(made: bool) -> None:
+    """Take the mount away, and the folder when it was ``made`` by us. Raises LabError while a name is in it."""
+    try:
+        inside = sorted(os.listdir(FOLDER))
+    except FileNotFoundError:
+        return
+    if inside:
+        raise LabError(f"{FOLDER} stays: {inside[0]} is in it.", f"Take that away with 'ip netns del {inside[0]}'.")
+    if folder_is_mount():
+        _call("umount2", FOLDER.encode(), MNT_DETACH, doing=f"unmount {FOLDER}")
+    if made:
+        try:
             os.rmdir(FOLDER)
+        except OSError as error:
+            raise failed(f"remove {FOLDER}", error) from error
 
 
-def create(wanted: t.Sequence[str], made: t.Callable[[str], None]) -> None:
-    """Make namespaces, with their loopback down as the kernel makes it; ``made`` is told each one that is there.
+def create(wanted: t.Sequence[str], mark: t.Callable[[], None]) -> list[t.Optional[LabError]]:
+    """Make namespaces, with their loopback down as the kernel makes it; for each None, or why it is not there.
 
-    A stray file of the name is taken over. Raises KernelRefused at the first that fails.
+    ``mark`` is called inside each of them before it has its name. A stray file of the name is taken over: a plain one
+    lies below what is mounted on it, anything else is removed.
     """
 
-    def body() -> None:
-        for name in wanted:
-            path = path_of(name)
-            doing = f"make the network namespace {name}"
-            if kind(name) == "stray":
-                remove(name)
-            try:
-                _make_file(path)
-            except OSError as error:
-                raise KernelRefused(doing, error.errno or 0) from error
-            try:
-                _call("unshare", CLONE_NEWNET, doing=doing)
-                source = b"/proc/thread-self/ns/net"
-                _call("mount", source, os.fsencode(path), b"none", ctypes.c_ulong(MS_BIND), None, doing=doing)
-            except KernelRefused:
+    def one(name: str) -> t.Optional[LabError]:
+        doing = f"make the network namespace {name}"
+        path, made = path_of(name), False
+        try:
+            _call("unshare", CLONE_NEWNET, doing=doing)
+            mark()
+            made = _make_file(name, doing)
+            source = b"/proc/thread-self/ns/net"
+            _call("mount", source, os.fsencode(path), b"none", ctypes.c_ulong(MS_BIND), None, doing=doing)
+        except LabError as error:
+            if made:
                 os.unlink(path)
-                raise
-            made(name)
+            return error
+        return None
 
-    _in_thread(body)
+    return _in_thread(lambda: [one(name) for name in wanted])
 
 
-def _make_file(path: str) -> None:
-    """A plain file to mount a namespace on; what a symlink points at is not touched."""
-    os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o000))
+def is_plain(name: str) -> bool:
+    """Whether what bears the name is an empty file, as it is made for a namespace to be mounted on."""
+    try:
+        found = os.lstat(path_of(name))
+    except OSError:
+        return False
+    return stat.S_ISREG(found.st_mode) and not found.st_size
+
+
+def _make_file(name: str, doing: str) -> bool:
+    """Have a file to mount a namespace on; what a symlink points at is not touched. Returns whether it is new."""
+    if kind(name) in ("present", "own"):
+        raise KernelRefused(doing, errno.EEXIST, fix="Another namespace has got this name in the meantime; run again.")
+    if is_plain(name):
+        return False
+    if os.path.lexists(path_of(name)):
+        remove(name)
+    try:
+        os.close(os.open(path_of(name), os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o000))
+    except OSError as error:
+        raise KernelRefused(doing, error.errno or 0) from error
+    return True
 
 
 class Held:
-    """Keeps a namespace alive after its name has gone, until ``close``."""
+    """Keeps a namespace alive after its name has gone, until ``close``. Raises KernelRefused."""
 
     def __init__(self, name: str) -> None:
         _raise_file_limit()
         self.name = name
-        self._handle = os.open(path_of(name), os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            self._handle = os.open(path_of(name), os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            raise KernelRefused(f"hold the network namespace {name}", error.errno or 0) from error
+        # The inode's number is the namespace's own only as long as it is held.
+        self.title = f"network namespace {os.fstat(self._handle).st_ino}"
 
     def put_back(self) -> None:
         """Give the namespace its name again."""
-        path, source = path_of(self.name), f"/proc/self/fd/{self._handle}"
-        _make_file(path)
-        flags = ctypes.c_ulong(MS_BIND)
         doing = f"put back the network namespace {self.name}"
-        _call("mount", os.fsencode(source), os.fsencode(path), b"none", flags, None, doing=doing)
+        made = _make_file(self.name, doing)
+        path, source = path_of(self.name), f"/proc/self/fd/{self._handle}"
+        flags = ctypes.c_ulong(MS_BIND)
+        try:
+            _call("mount", os.fsencode(source), os.fsencode(path), b"none", flags, None, doing=doing)
+        except KernelRefused:
+            if made:
+                os.unlink(path)
+            raise
 
     def close(self) -> None:
         """Let the namespace go."""
         os.close(self._handle)
 
 
+@functools.cache
 def _raise_file_limit() -> None:
     """A thousand namespaces are more files than a process may open before it asks for more."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -266,14 +318,14 @@ def _raise_file_limit() -> None:
 
 def make_stray(name: str) -> None:
     """Make the plain file under a name that ``kind`` calls stray; for putting one back. Raises KernelRefused."""
-    try:
-        os.close(os.open(path_of(name), os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o000))
-    except OSError as error:
-        raise KernelRefused(f"put back the stray file {name}", error.errno or 0) from error
+    _make_file(name, f"put back the stray file {name}")
 
 
-def remove(name: str) -> None:
-    """Remove a name, whatever it stands for. The namespace itself goes when the last that uses it has ended."""
+def remove(name: str, keep_file: bool = False) -> None:
+    """Remove a name, whatever it stands for. The namespace itself goes when the last that uses it has ended.
+
+    ``keep_file``: the plain file stays that it was mounted on.
+    """
     path = path_of(name)
     doing = f"remove the network namespace {name}"
     while True:
@@ -281,6 +333,8 @@ def remove(name: str) -> None:
         if kind(name) in ("present", "own") and not os.path.islink(path):
             _call("umount2", os.fsencode(path), MNT_DETACH | UMOUNT_NOFOLLOW, doing=doing)
             continue
+        if keep_file and is_plain(name):
+            return
         try:
             os.unlink(path)
         except OSError as error:

@@ -93,7 +93,7 @@ def closing(handle: int) -> t.Iterator[int]:
 
 
 class Handle:
-    """A descriptor that ``Host.kept`` can hold: closed with the host."""
+    """A descriptor that a run can hold: closed with it."""
 
     def __init__(self, fd: int) -> None:
         self.fd = fd

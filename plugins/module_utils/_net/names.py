@@ -10,6 +10,7 @@ import re
 import typing as t
 
 from .._core.errors import BadInput
+from .sysctl.kinds import ROOT, key_of, path_of, place_of
 from .topology.state import Route
 
 MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
@@ -114,9 +115,9 @@ def interface_sysctl(option: str, interface: str, key: str, value: t.Any) -> tup
 
 
 def namespace_sysctl(option: str, key: str, value: t.Any) -> tuple[str, str]:
-    """A key such as net.ipv4.ip_forward as path below /proc/sys/net, and its value as text."""
-    path = key[len("net.") :].replace(".", "/")
-    if not key.startswith("net.") or not SYSCTL_KEY.fullmatch(key) or ".." in key or "//" in path:
+    """A key such as net.ipv4.ip_forward, spelled as sysctl(8) does, as path below /proc/sys/net; its value as text."""
+    path = path_of(key)[len(f"{ROOT}/net/") :]
+    if not SYSCTL_KEY.fullmatch(key) or place_of(key_of("", key)) is None or not path:
         raise BadInput(option, key, "is no network sysctl", "write it as net.ipv4.ip_forward")
     return path, _sysctl_value(option, key, value)
 

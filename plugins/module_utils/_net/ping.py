@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 
 from .._core.errors import BadInput, CommandFailed, LabError
 from .._core.host import Host
+from .._core.resource import Probe
 from .._kernel import netns
 from . import names
 
@@ -57,6 +58,17 @@ def parse(output: str) -> PingResult:
     return PingResult(sent, received, loss, low, mean, high, f"{said[1]}: {said[2].strip()}" if said else "")
 
 
+def check(destination: str, count: int, interval: float, timeout: float) -> None:
+    """Raise BadInput for what cannot be sent."""
+    names.ip("destination", destination)
+    if not 1 <= count <= 1000:
+        raise BadInput("count", count, "is out of range", "use 1 to 1000")
+    if not 0.002 <= interval <= 60:
+        raise BadInput("interval", interval, "is out of range", "use 0.002 to 60 seconds")
+    if not 0.01 <= timeout <= 60:
+        raise BadInput("timeout", timeout, "is out of range", "use 0.01 to 60 seconds")
+
+
 def ping(
     host: Host,
     namespace: str,
@@ -72,13 +84,8 @@ def ping(
     address or an interface. Silence and unreachability are results, not errors. Raises BadInput, ToolMissing,
     KernelRefused (no such namespace), and CommandFailed when ping cannot run at all.
     """
-    version = "-6" if ":" in names.ip("destination", destination) else "-4"
-    if not 1 <= count <= 1000:
-        raise BadInput("count", count, "is out of range", "use 1 to 1000")
-    if not 0.002 <= interval <= 60:
-        raise BadInput("interval", interval, "is out of range", "use 0.002 to 60 seconds")
-    if not 0.01 <= timeout <= 60:
-        raise BadInput("timeout", timeout, "is out of range", "use 0.01 to 60 seconds")
+    check(destination, count, interval, timeout)
+    version = "-6" if ":" in destination else "-4"
     argv = ["ping", version, "-n", "-c", str(count), "-i", f"{interval:g}", "-W", f"{timeout:g}"]
     argv += ["-I", source] if source else []
     doing = f"ping {destination}" + (f" from {namespace}" if namespace else "")
@@ -95,3 +102,48 @@ def ping(
         raise CommandFailed(done, doing)
 
     return netns.in_netns(namespace, run)
+
+
+@dataclass(frozen=True)
+class Reachability(Probe):
+    """The module reachability as a probe: ``destination`` answers from a namespace, or (``wanted`` False) does not."""
+
+    destination: str
+    netns: str
+    wanted: bool
+    max_loss: float
+    count: int
+    interval: float
+    timeout: float
+    source: t.Optional[str]
+
+    @classmethod
+    def from_params(cls, params: t.Mapping[str, t.Any]) -> Reachability:
+        """From the module's parameters. Raises BadInput."""
+        check(params["destination"], params["count"], params["interval"], params["timeout"])
+        if not 0 <= params["max_loss"] <= 100:
+            raise BadInput("max_loss", params["max_loss"], "is no percentage", "use 0 to 100")
+        limits = {name: params[name] for name in ("destination", "max_loss", "count", "interval", "timeout", "source")}
+        return cls(netns=names.netns_place("netns", params["netns"]), wanted=params["reachable"], **limits)
+
+    def title(self) -> str:
+        """What it does."""
+        return f"send {self.count} echo requests to {self._where()}"
+
+    def _where(self) -> str:
+        return self.destination + (f" from {self.netns}" if self.netns else "")
+
+    def run(self, host: Host) -> dict[str, t.Any]:
+        """Ping, and compare with what is expected. Raises LabError."""
+        result = ping(host, self.netns, self.destination, self.count, self.interval, self.timeout, self.source)
+        found = {"reachable": result.reachable, **result.as_dict()}
+        where = self._where()
+        if self.wanted and (not result.reachable or result.loss > self.max_loss):
+            why = f" ({result.why})" if result.why else ""
+            lost = f"{result.sent - result.received} of {result.sent} requests were not answered" + why
+            text = lost if result.sent else f"no request could be sent{why}"
+            found.update(failed=True, msg=f"{where} should be reachable, and {text}.")
+        elif not self.wanted and result.reachable:
+            answered = f"{result.received} of {result.sent} requests were answered"
+            found.update(failed=True, msg=f"{where} should not be reachable, and {answered}.")
+        return found

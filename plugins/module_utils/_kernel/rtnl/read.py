@@ -22,6 +22,7 @@ from .socket import Netlink, attributes
 
 RTM_GETLINK, RTM_GETADDR, RTM_GETROUTE, RTM_GETNEIGH, RTM_GETNSID = 18, 22, 26, 30, 90
 IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_LINK, IFLA_MASTER, IFLA_LINKINFO = 1, 3, 4, 5, 10, 18
+IFLA_IFALIAS, IFLA_GROUP = 20, 27
 IFLA_NUM_TX_QUEUES, IFLA_NUM_RX_QUEUES, IFLA_EXT_MASK, IFLA_LINK_NETNSID, IFLA_XDP = 31, 32, 29, 37, 43
 IFLA_INFO_KIND, IFLA_INFO_DATA, IFLA_VLAN_ID = 1, 2, 1
 IFLA_XDP_ATTACHED, IFLA_XDP_PROG_ID = 2, 4
@@ -41,6 +42,7 @@ class Link:
     """One link as the kernel describes it. ``peer_index`` and ``peer_nsid`` are IFLA_LINK and IFLA_LINK_NETNSID.
 
     ``xdp_mode`` is "" without an XDP program, else native, generic, offload or multiple; ``xdp_id`` its program's id.
+    ``group`` and ``alias`` are what tells a link of ours from others, see _net/topology/kinds.py.
     """
 
     index: int
@@ -57,6 +59,8 @@ class Link:
     rx_queues: int
     xdp_mode: str
     xdp_id: int
+    group: int = 0
+    alias: str = ""
 
 
 def _number(value: bytes) -> int:
@@ -98,6 +102,8 @@ def _link(body: bytes) -> Link:
         rx_queues=_number(found.get(IFLA_NUM_RX_QUEUES, b"")),
         xdp_mode=XDP_MODES.get(_number(xdp.get(IFLA_XDP_ATTACHED, b"")), ""),
         xdp_id=_number(xdp.get(IFLA_XDP_PROG_ID, b"")),
+        group=_number(found.get(IFLA_GROUP, b"")),
+        alias=os.fsdecode(found.get(IFLA_IFALIAS, b"").rstrip(b"\0")),
     )
 
 

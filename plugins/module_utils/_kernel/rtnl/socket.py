@@ -12,13 +12,14 @@ run that changes nothing need not import pyroute2 at all.
 from __future__ import annotations
 
 import errno
+import os
 import socket
 import struct
 import typing as t
 from dataclasses import dataclass
 
 from ..._core.errors import KernelRefused
-from ..netns import in_netns
+from ..netns import Identity, in_netns
 
 SOL_NETLINK = 270
 NETLINK_CAP_ACK, NETLINK_EXT_ACK = 10, 11
@@ -26,6 +27,7 @@ NLM_F_REQUEST, NLM_F_ACK, NLM_F_DUMP = 0x001, 0x004, 0x300
 NLM_F_DUMP_INTR, NLM_F_ACK_TLVS = 0x010, 0x200
 NLMSG_ERROR, NLMSG_DONE = 2, 3
 NLMSGERR_ATTR_MSG = 1
+RTM_NEWLINK, IFLA_IFALIAS = 16, 20
 HEADER = struct.Struct("=IHHII")  # length, type, flags, sequence, port: netlink(7)
 BATCH = 128  # requests in one send
 BUFFER = 4 << 20  # bytes; the acks queue up while a batch is being worked off
@@ -43,10 +45,36 @@ class Encodable(t.Protocol):
 
 @dataclass(frozen=True)
 class Answer:
-    """The kernel's answer to one request: ``error`` 0 or a positive error number, ``said`` the extended ack's text."""
+    """The kernel's answer to one request: ``error`` 0 or a positive error number, ``said`` the extended ack's text.
+
+    ``lost``: there was no room for it in the socket's buffer, so whether the request took effect has to be looked up.
+    """
 
     error: int = 0
     said: str = ""
+    lost: bool = False
+
+
+class RawMessage(dict[str, t.Any]):
+    """A request without pyroute2, ready for ``Netlink.request``: ``body`` is all that comes after the header."""
+
+    def __init__(self, kind: int, body: bytes) -> None:
+        super().__init__(header={"type": kind})
+        self.body = body
+        self.data = b""
+
+    def encode(self) -> None:
+        """Put the header before the body."""
+        header = self["header"]
+        length = HEADER.size + len(self.body)
+        self.data = HEADER.pack(length, header["type"], header["flags"], header["sequence_number"], 0) + self.body
+
+
+def set_alias(index: int, alias: bytes) -> RawMessage:
+    """Give a link an alias (IFLA_IFALIAS), up to 255 bytes of text that the kernel keeps for whoever wants it."""
+    attribute = struct.pack("=HH", 4 + len(alias), IFLA_IFALIAS) + alias
+    attribute += bytes(-len(attribute) % 4)
+    return RawMessage(RTM_NEWLINK, struct.pack("=BxHiII", 0, 0, index, 0, 0) + attribute)
 
 
 class Netlink:
@@ -56,10 +84,12 @@ class Netlink:
         self.netns = netns
         self.indexes: dict[str, int] = {}  # of links by name, as far as somebody has looked; see steps.index_of
         self._sequence = 0
+        self.namespace: Identity = (0, 0)  # the namespace that it is a socket of, whatever the name stands for by now
         self._socket = in_netns(netns, self._open)
 
-    @staticmethod
-    def _open() -> socket.socket:
+    def _open(self) -> socket.socket:
+        found = os.stat("/proc/thread-self/ns/net")
+        self.namespace = (found.st_dev, found.st_ino)
         opened = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
         for option in (NETLINK_CAP_ACK, NETLINK_EXT_ACK):
             opened.setsockopt(SOL_NETLINK, option, 1)
@@ -78,14 +108,34 @@ class Netlink:
         for start in range(0, len(messages), BATCH):
             batch = [self._encoded(message, NLM_F_REQUEST | NLM_F_ACK) for message in messages[start : start + BATCH]]
             first = self._sequence - len(batch) + 1
-            self._socket.send(b"".join(batch))
-            found: dict[int, Answer] = {}
-            while len(found) < len(batch):
-                for kind, flags, sequence, body in self._receive():
-                    if kind == NLMSG_ERROR and sequence >= first:
-                        found[sequence] = _answer(flags, body)
-            answers.extend(found[sequence] for sequence in sorted(found))
+            try:
+                self._socket.send(b"".join(batch))
+            except OSError as error:  # none of them was taken
+                answers.extend(Answer(error.errno or errno.EIO) for _message in batch)
+                continue
+            found = self._answers(range(first, first + len(batch)))
+            answers.extend(found.get(number, Answer(lost=True)) for number in range(first, first + len(batch)))
         return answers
+
+    def _answers(self, wanted: range) -> dict[int, Answer]:
+        """The answers to the requests of these numbers, as far as the kernel had room for them."""
+        found: dict[int, Answer] = {}
+        overrun = False
+        while len(found) < len(wanted):
+            try:
+                # The kernel works a request off while it is sent, so what is not there by then was dropped.
+                received = list(self._receive(socket.MSG_DONTWAIT if overrun else 0))
+            except BlockingIOError:
+                break
+            except OSError as error:
+                if error.errno != errno.ENOBUFS:
+                    break  # what was answered is lost, and has to be looked up
+                overrun = True
+                continue
+            for kind, flags, sequence, body in received:
+                if kind == NLMSG_ERROR and sequence in wanted:
+                    found[sequence] = _answer(flags, body)
+        return found
 
     def _encoded(self, message: Encodable, flags: int) -> bytes:
         self._sequence += 1
@@ -136,10 +186,13 @@ class Netlink:
 
     def _send_raw(self, kind: int, body: bytes, flags: int) -> None:
         self._sequence += 1
-        self._socket.send(HEADER.pack(HEADER.size + len(body), kind, flags, self._sequence, 0) + body)
+        try:
+            self._socket.send(HEADER.pack(HEADER.size + len(body), kind, flags, self._sequence, 0) + body)
+        except OSError as error:
+            raise KernelRefused("ask rtnetlink", error.errno or 0) from error
 
-    def _receive(self) -> t.Iterator[tuple[int, int, int, bytes]]:
-        data = self._socket.recv(1 << 20)
+    def _receive(self, how: int = 0) -> t.Iterator[tuple[int, int, int, bytes]]:
+        data = self._socket.recv(1 << 20, how)
         offset = 0
         while offset + HEADER.size <= len(data):
             length, kind, flags, sequence, _port = HEADER.unpack_from(data, offset)

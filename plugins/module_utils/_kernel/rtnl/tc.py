@@ -56,6 +56,11 @@ def qdisc(netlink: Netlink, index: int) -> str:
     return ""
 
 
+def hooks(kind: str) -> tuple[str, ...]:
+    """The hooks that a kind of qdisc has. An ingress qdisc shows its filters wherever one looks."""
+    return {"clsact": tuple(HOOKS), "ingress": ("ingress",)}.get(kind, ())
+
+
 def filters(netlink: Netlink, index: int, direction: str) -> list[Filter]:
     """The filters at a hook, in the order in which the kernel asks them; none without a qdisc."""
     found = []
@@ -97,16 +102,16 @@ def _message(kind: int, flags: int, fields: t.Mapping[str, int], attributes: lis
     return messages.message("tcmsg", kind, flags, fields, attributes)
 
 
-def make_clsact(index: int) -> t.Any:
-    """Give an interface its hooks."""
+def make_clsact(index: int, kind: str = "clsact") -> t.Any:
+    """Give an interface its hooks; those of an "ingress" qdisc are one."""
     fields = {"index": index, "handle": QDISC_HANDLE, "parent": TC_H_CLSACT}
-    return _message(RTM_NEWQDISC, CREATE | EXCLUSIVE, fields, [("TCA_KIND", "clsact")])
+    return _message(RTM_NEWQDISC, CREATE | EXCLUSIVE, fields, [("TCA_KIND", kind)])
 
 
-def remove_clsact(index: int) -> t.Any:
+def remove_clsact(index: int, kind: str = "clsact") -> t.Any:
     """Take the hooks away, and all filters at them."""
     fields = {"index": index, "handle": QDISC_HANDLE, "parent": TC_H_CLSACT}
-    return _message(RTM_DELQDISC, 0, fields, [("TCA_KIND", "clsact")])
+    return _message(RTM_DELQDISC, 0, fields, [("TCA_KIND", kind)])
 
 
 def _at(index: int, direction: str, priority: int, handle: int) -> dict[str, int]:

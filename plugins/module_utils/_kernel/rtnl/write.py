@@ -14,6 +14,7 @@ import importlib
 import ipaddress
 import socket
 import typing as t
+from dataclasses import dataclass
 
 from ..._core import interpreter
 from ..._net.topology.state import Route
@@ -45,8 +46,25 @@ def message(of: str, kind: int, flags: int, fields: t.Mapping[str, t.Any], attri
     return made
 
 
+@dataclass(frozen=True)
+class NewLink:
+    """What is in the request that makes a link: udev and the peer's defaults would change it afterwards.
+
+    ``group`` is a number by which many links are known together; the kernel's own is 0.
+    """
+
+    name: str
+    mtu: t.Optional[int] = None
+    mac: t.Optional[str] = None
+    group: int = 0
+
+    def attributes(self) -> Attributes:
+        """As netlink has it."""
+        group: Attributes = [("IFLA_GROUP", self.group)] if self.group else []
+        return [("IFLA_IFNAME", self.name), *_own(self.mtu, self.mac), *group]
+
+
 def _own(mtu: t.Optional[int], mac: t.Optional[str]) -> Attributes:
-    """The settings that must be in the create request: udev and the peer's defaults change them afterwards."""
     found: Attributes = []
     if mtu is not None:
         found.append(("IFLA_MTU", mtu))
@@ -55,30 +73,22 @@ def _own(mtu: t.Optional[int], mac: t.Optional[str]) -> Attributes:
     return found
 
 
-def create_link(name: str, kind: str, mtu: t.Optional[int], mac: t.Optional[str], data: Attributes) -> t.Any:
+def create_link(link: NewLink, kind: str, data: Attributes) -> t.Any:
     """Make a link of ``kind``; refused when the name is taken."""
     info = [("IFLA_INFO_KIND", kind), *([("IFLA_INFO_DATA", {"attrs": data})] if data else [])]
-    attributes = [("IFLA_IFNAME", name), *_own(mtu, mac), ("IFLA_LINKINFO", {"attrs": info})]
+    attributes = [*link.attributes(), ("IFLA_LINKINFO", {"attrs": info})]
     return message("ifinfmsg", RTM_NEWLINK, CREATE | EXCLUSIVE, {}, attributes)
 
 
-def create_veth(
-    name: str,
-    mtu: t.Optional[int],
-    mac: t.Optional[str],
-    peer: str,
-    peer_mtu: t.Optional[int],
-    peer_mac: t.Optional[str],
-    peer_netns: int,
-) -> t.Any:
+def create_veth(link: NewLink, peer: NewLink, peer_netns: int) -> t.Any:
     """Make a veth pair: this end in the socket's namespace, the other in that behind the descriptor ``peer_netns``."""
-    other = [("IFLA_IFNAME", peer), *_own(peer_mtu, peer_mac), ("IFLA_NET_NS_FD", peer_netns)]
-    return create_link(name, "veth", mtu, mac, [("VETH_INFO_PEER", {"attrs": other})])
+    other = [*peer.attributes(), ("IFLA_NET_NS_FD", peer_netns)]
+    return create_link(link, "veth", [("VETH_INFO_PEER", {"attrs": other})])
 
 
-def create_vlan(name: str, parent: int, vlan: int, mtu: t.Optional[int], mac: t.Optional[str]) -> t.Any:
+def create_vlan(link: NewLink, parent: int, vlan: int) -> t.Any:
     """Make the VLAN ``vlan`` on the link with the index ``parent``."""
-    made = create_link(name, "vlan", mtu, mac, [("VLAN_ID", vlan)])
+    made = create_link(link, "vlan", [("VLAN_ID", vlan)])
     made["attrs"].append(("IFLA_LINK", parent))
     return made
 

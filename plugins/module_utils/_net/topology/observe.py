@@ -5,17 +5,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import typing as t
 from collections import defaultdict
+from types import MappingProxyType
 
 from ..._core.errors import KernelRefused
 from ..._core.host import Host
 from ..._core.journal import Entry
 from ..._kernel import netns
 from ..._kernel.rtnl.read import Link, addresses, links, namespace_id, neighbours, routes
+from ..._kernel.rtnl.socket import Netlink
 from ..management import reach
 from .state import (
+    ALIAS,
+    FOLDER_KEY,
+    GROUPS,
+    SYSCTL,
     Interface,
     Now,
     Ref,
@@ -24,11 +31,13 @@ from .state import (
     from_saved,
     interface_of,
     interface_sysctl_of,
+    is_made,
+    link_key,
+    netns_key,
+    peer_of,
     satisfies,
     sysctl_key,
 )
-
-SYSCTL = "/proc/sys/net"
 
 
 def observe(host: Host, want: Want) -> Now:
@@ -41,17 +50,17 @@ def observe(host: Host, want: Want) -> Now:
     all_links: dict[str, dict[str, Link]] = {}
     for name in ["", *named] if wanted_in[""] else named:
         if not name or kinds[name] == "present":
-            host.forget_netlink(name)  # a name may stand for another namespace than a moment ago
-            all_links[name] = links(host.netlink(name))
+            all_links[name] = links(netlink_of(host, name))
     journal = host.journal.entries
     saved_sysctls = _saved_sysctls(journal, want)
     interfaces: dict[Ref, Interface] = {}
     for name, seen in all_links.items():
         paths = {path for path, _value in saved_sysctls.get(name, frozenset())}
-        interfaces.update(_interfaces(host, name, seen, wanted_in[name], all_links, paths))
+        interfaces.update(interfaces_in(host, name, seen, wanted_in[name], all_links, paths))
     by_path = [name for name in named if name.startswith("/") and kinds[name] == "present"]
     own = frozenset({"", *filter(netns.is_own, by_path)})
     adds = want.present and not want.force and any(_adds(interface, interfaces, own) for interface in want.interfaces)
+    claims = {key: entry.value for key, entry in journal.items() if entry.claimed}
     return Now(
         namespaces=kinds,
         loopback=frozenset(name for name, seen in all_links.items() if "lo" in seen and seen["lo"].up),
@@ -61,18 +70,45 @@ def observe(host: Host, want: Want) -> Now:
             for name, wanted in want.sysctls.items()
             if kinds.get(name) == "present" and wanted
         },
-        claimed=frozenset(key for key, entry in journal.items() if entry.claimed),
-        saved={
-            key: from_saved(entry.saved)
-            for key, entry in journal.items()
-            if entry.has_saved and key.startswith("link:")
-        },
+        claimed=frozenset(claims) - _of_others(all_links),
+        peers={key: peer_of(value) for key, value in claims.items() if key.startswith("link:") and peer_of(value)},
+        saved=_saved_links(journal),
         saved_sysctls=saved_sysctls,
         folder=netns.folder_is_mount(),
+        exists=os.path.isdir(netns.FOLDER),
+        made=is_made(claims.get(FOLDER_KEY)),
         others=frozenset(os.listdir(netns.FOLDER)) - set(named) if os.path.isdir(netns.FOLDER) else frozenset(),
         own=own,
         lifelines=reach(host, all_links.get("")) if adds else (),
     )
+
+
+def netlink_of(host: Host, name: str) -> Netlink:
+    """The socket of a namespace: a name may stand for another one than when it was opened."""
+    netlink = host.netlink(name)
+    if netlink.namespace != netns.identity(name):
+        host.forget_netlink(name)
+        netlink = host.netlink(name)
+    return netlink
+
+
+def _of_others(all_links: t.Mapping[str, t.Mapping[str, Link]]) -> set[str]:
+    """The keys of what is there without our mark: whatever the journal says of the names, somebody made it since."""
+    found = {link_key((name, link.name)) for name, seen in all_links.items() for link in seen.values()
+             if link.group not in GROUPS}  # fmt: skip
+    return found | {
+        netns_key(name) for name, seen in all_links.items() if "lo" not in seen or seen["lo"].alias != ALIAS
+    }
+
+
+def _saved_links(journal: t.Mapping[str, Entry]) -> dict[str, Interface]:
+    """The interfaces as they were before us."""
+    found = {}
+    for key, entry in journal.items():
+        if entry.has_saved and key.startswith("link:"):
+            with contextlib.suppress(TypeError, KeyError, ValueError, IndexError):  # no value of ours
+                found[key] = from_saved(entry.saved)
+    return found
 
 
 def _kinds(host: Host, want: Want, named: t.Sequence[str]) -> dict[str, str]:
@@ -87,9 +123,7 @@ def _kinds(host: Host, want: Want, named: t.Sequence[str]) -> dict[str, str]:
     for some in alike.values():
         if len(some) > 1:
             wanted = {i.ref for i in want.interfaces}
-            host.forget_netlink(some[0])
-            there = set(links(host.netlink(some[0])))
-            host.forget_netlink(some[0])
+            there = set(links(netlink_of(host, some[0])))
             # The one that it was made for is the one whose interfaces are in it, or else the one that is not ours.
             some.sort(key=lambda name: (-sum((name, link) in wanted for link in there), name in ours))
             kinds.update(dict.fromkeys(set(some[1:]) & set(named), "twin"))
@@ -115,7 +149,8 @@ def _saved_sysctls(journal: t.Mapping[str, Entry], want: Want) -> dict[str, froz
     refs = {interface.ref for interface in want.interfaces}
     found: dict[str, set[tuple[str, str]]] = defaultdict(set)
     for key, entry in journal.items():
-        if not entry.has_saved or not key.startswith("sysctl:"):
+        # One that is claimed as well is ip_forward's, which wrote it last.
+        if not entry.has_saved or entry.claimed or not key.startswith("sysctl:"):
             continue
         place = wanted.get(key) or interface_sysctl_of(key)
         if place is not None and (key in wanted or (place[0], interface_of(place[1])) in refs):
@@ -123,15 +158,15 @@ def _saved_sysctls(journal: t.Mapping[str, Entry], want: Want) -> dict[str, froz
     return {name: frozenset(pairs) for name, pairs in found.items()}
 
 
-def _interfaces(
+def interfaces_in(
     host: Host,
     name: str,
-    seen: dict[str, Link],
-    wanted: list[Interface],
-    all_links: dict[str, dict[str, Link]],
-    saved_paths: set[str],
+    seen: t.Mapping[str, Link],
+    wanted: t.Sequence[Interface],
+    all_links: t.Mapping[str, t.Mapping[str, Link]] = MappingProxyType({}),
+    saved_paths: t.Collection[str] = (),
 ) -> dict[Ref, Interface]:
-    """The wanted interfaces that are there in one namespace."""
+    """The wanted interfaces that are there in one namespace, whose links are ``seen``."""
     here = [interface for interface in wanted if interface.name in seen]
     if not here:
         return {}
@@ -156,7 +191,7 @@ def _interfaces(
     if any(i.neighbours or i.exclusive or i.key not in entries or not entries[i.key].claimed for i in here):
         for index, address_text, mac in neighbours(netlink):
             held_neighbours[index].add((address_text, mac))
-    paths = {path for interface in here for path, _value in interface.sysctls} | saved_paths
+    paths = {path for interface in here for path, _value in interface.sysctls}.union(saved_paths)
     values = dict(read_sysctls(name, paths))
     found: dict[Ref, Interface] = {}
     for interface in here:
@@ -178,11 +213,14 @@ def _interfaces(
             neighbours=frozenset(held_neighbours[link.index]),
             secondary=frozenset(held_secondary[link.index]),
             sysctls=frozenset(pair for pair in values.items() if interface_of(pair[0]) == interface.name),
+            group=link.group,
         )
     return found
 
 
-def _peer(host: Host, wanted: Interface, link: Link, all_links: dict[str, dict[str, Link]]) -> t.Optional[Ref]:
+def _peer(
+    host: Host, wanted: Interface, link: Link, all_links: t.Mapping[str, t.Mapping[str, Link]]
+) -> t.Optional[Ref]:
     """The other end, when it is where it is wanted; None when it is anywhere else.
 
     A link names its peer by index and by the number that its namespace has for the other one, so an equal index in a

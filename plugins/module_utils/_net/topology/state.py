@@ -5,13 +5,21 @@
 
 from __future__ import annotations
 
-import re
 import typing as t
 from dataclasses import astuple, dataclass, field
+
+from ..sysctl.kinds import key_of, name_of, path_of, place_of
 
 if t.TYPE_CHECKING:
     from ..management import Lifeline
 
+SYSCTL = "/proc/sys/net"
+# What tells our links and namespaces from others of the same name: see kinds.py.
+LAB_GROUP = 0x65627066  # the link group (IFLA_GROUP) in which a link of ours is made
+GOING_GROUP = LAB_GROUP + 1  # the one in which many are deleted together
+GROUPS = (LAB_GROUP, GOING_GROUP)
+ALIAS = "ebpf.lab"  # the alias of the lo of a namespace of ours
+FOLDER_KEY = "namespaces:/run/netns"
 # An interface is known by its namespace ("" is the caller's) and its name.
 Ref = tuple[str, str]
 
@@ -47,7 +55,7 @@ class Interface:
     pairs of address and MAC, ``sysctls`` pairs of a path below /proc/sys/net and its value. ``exclusive`` (wanted
     only): other addresses, routes and neighbours than these are taken away. ``implied`` (seen only): the routes that
     the kernel made because of the addresses. ``secondary`` (seen only): the IPv4 addresses that came later than another
-    one of their network.
+    one of their network. ``group`` is the link group, which tells ours from others and is nobody's wish.
     """
 
     netns: str
@@ -67,6 +75,7 @@ class Interface:
     exclusive: bool = False
     implied: frozenset[Route] = frozenset()
     secondary: frozenset[str] = frozenset()
+    group: int = 0
 
     @property
     def ref(self) -> Ref:
@@ -112,9 +121,30 @@ def link_key(ref: Ref) -> str:
     return f"link:{ref[0]}/{ref[1]}"
 
 
+def ref_of(key: str) -> Ref:
+    """Namespace and name from an interface's key."""
+    netns, _slash, name = key[len("link:") :].rpartition("/")
+    return netns, name
+
+
+def netns_key(name: str) -> str:
+    """The journal's key of a namespace."""
+    return f"netns:{name}"
+
+
+def is_made(noted: t.Any) -> bool:
+    """Whether what is noted of the mount at /run/netns says that the folder is ours as well."""
+    return isinstance(noted, dict) and bool(noted.get("made"))
+
+
+def peer_of(noted: t.Any) -> str:
+    """The key of the other end, from what is noted of a veth of ours; "" for other links."""
+    return str(noted.get("peer", "")) if isinstance(noted, dict) else ""
+
+
 def sysctl_key(netns: str, path: str) -> str:
     """The journal's key of a sysctl, a namespace's or an interface's."""
-    return f"sysctl:{netns}:net.{path.replace('/', '.')}"
+    return key_of(netns, name_of(f"{SYSCTL}/{path}"))
 
 
 def interface_of(path: str) -> str:
@@ -124,14 +154,17 @@ def interface_of(path: str) -> str:
 
 
 def interface_sysctl_of(key: str) -> t.Optional[tuple[str, str]]:
-    """Namespace and path of an interface's sysctl from its journal key, whose interface may have dots in its name."""
-    netns, _colon, name = key[len("sysctl:") :].rpartition(":")
-    match = re.fullmatch(r"net\.(ipv[46])\.conf\.(.+)\.(\w+)", name)
-    return (netns, f"{match[1]}/conf/{match[2]}/{match[3]}") if match else None
+    """Namespace and path of an interface's sysctl from its journal key; None for any other key."""
+    place = place_of(key)
+    path = path_of(place[1])[len(SYSCTL) + 1 :] if place is not None else ""
+    return (place[0], path) if place is not None and interface_of(path) else None
 
 
 def from_saved(saved: t.Mapping[str, t.Any]) -> Interface:
-    """The interface that ``to_saved`` wrote down, wanted back exactly; sysctls have journal entries of their own."""
+    """The interface that ``to_saved`` wrote down, wanted back exactly; sysctls have journal entries of their own.
+
+    Raises TypeError, KeyError and the like for anything else.
+    """
     peer = saved["peer"]
     return Interface(
         netns=saved["netns"],
@@ -170,9 +203,10 @@ class Want:
 class Now:
     """What was seen. ``namespaces`` maps each name to its kind, see netns.kind; ``loopback`` tells which have lo up.
 
-    ``claimed`` holds the journal's keys that are ours, ``saved`` the interfaces as they were before we changed them,
-    ``saved_sysctls`` the same for sysctls, of the namespaces themselves and of the wanted interfaces.
-    ``folder`` is whether /run/netns is a mount point, ``others`` the names in it that nobody here asked about.
+    ``claimed`` holds the journal's keys that are ours, ``peers`` the other end's key for each of a pair of ours;
+    ``saved`` are the interfaces as they were before we changed them, ``saved_sysctls`` the same for sysctls, of the
+    namespaces themselves and of the wanted interfaces. ``folder`` is whether /run/netns is a mount point, ``exists``
+    that there is such a folder, ``made`` that we made it, ``others`` the names in it that nobody here asked about.
     ``lifelines`` are what this host is reached by, in those namespaces of the wanted ones that are our ``own``.
     """
 
@@ -181,9 +215,12 @@ class Now:
     interfaces: t.Mapping[Ref, Interface] = field(default_factory=dict)
     sysctls: t.Mapping[str, frozenset[tuple[str, str]]] = field(default_factory=dict)
     claimed: frozenset[str] = frozenset()
+    peers: t.Mapping[str, str] = field(default_factory=dict)
     saved: t.Mapping[str, Interface] = field(default_factory=dict)
     saved_sysctls: t.Mapping[str, frozenset[tuple[str, str]]] = field(default_factory=dict)
     folder: bool = False
+    exists: bool = False
+    made: bool = False
     others: frozenset[str] = frozenset()
     own: frozenset[str] = frozenset({""})
     lifelines: tuple[Lifeline, ...] = ()
