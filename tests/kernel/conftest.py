@@ -183,9 +183,12 @@ def journal() -> t.Callable[[], dict[str, t.Any]]:
     """The journal's entries now; empty when there is no journal."""
 
     def entries() -> dict[str, t.Any]:
+        found: dict[str, t.Any] = {}
         with contextlib.suppress(FileNotFoundError):
-            return json.loads((JOURNAL / "journal.json").read_text(encoding="utf-8"))["entries"]
-        return {}
+            for line in (JOURNAL / "journal.jsonl").read_text(encoding="utf-8").splitlines()[1:]:
+                for key, entry in json.loads(line).items():
+                    found.pop(key, None) if entry is None else found.update({key: {"boot": "", "value": None, **entry}})
+        return found
 
     return entries
 

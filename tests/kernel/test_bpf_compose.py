@@ -25,29 +25,42 @@ def lab(collections):
     from ansible_collections.ebpf.lab.plugins.module_utils._bpf.object import resource as objects
     from ansible_collections.ebpf.lab.plugins.module_utils._bpf.program import resource as programs
     from ansible_collections.ebpf.lab.plugins.module_utils._bpf.xdp import resource as attachments
-    from ansible_collections.ebpf.lab.plugins.module_utils._core import converge, errors, host, plan
+    from ansible_collections.ebpf.lab.plugins.module_utils._core import converge, errors, host
+    from ansible_collections.ebpf.lab.plugins.module_utils._core import plan as plans
+    from ansible_collections.ebpf.lab.plugins.module_utils._core import resource as contract
 
     @dataclass(frozen=True)
-    class Chain:
-        """The three resources in their order; each is told whether the one before it is about to change."""
+    class Chain(contract.Resource):
+        """The three resources in their order; each is told what the ones before it are about to change."""
 
         object: objects.ObjectResource
         program: programs.ProgramResource
         attachment: attachments.AttachmentResource
 
+        def kinds(self):
+            return (*self.object.kinds(), *self.program.kinds(), *self.attachment.kinds())
+
+        def takes_away(self):
+            return not self.object.present
+
         def observe(self, on):
             return tuple(part.observe(on) for part in (self.object, self.program, self.attachment))
 
-        def plan(self, now):
-            compiled = self.object.plan(now[0])
-            loaded = self.program.plan(now[1], object_pending=bool(compiled.steps))
-            attached = self.attachment.plan(now[2], program_pending=bool(loaded.steps))
+        def plan(self, now, coming=plans.NOTHING):
             if not self.object.present:  # down in the other order
-                return plan.Plan.compose({"attachment": attached, "program": loaded, "object": compiled})
-            return plan.Plan.compose({"object": compiled, "program": loaded, "attachment": attached})
+                attached = self.attachment.plan(now[2])
+                loaded = self.program.plan(now[1], plans.forecast(attached.steps))
+                compiled = self.object.plan(now[0], plans.forecast(loaded.steps))
+                return plans.Plan.compose({"attachment": attached, "program": loaded, "object": compiled})
+            compiled = self.object.plan(now[0], coming)
+            coming = plans.forecast(compiled.steps, coming)
+            loaded = self.program.plan(now[1], coming)
+            coming = plans.forecast(loaded.steps, coming)
+            attached = self.attachment.plan(now[2], coming)
+            return plans.Plan.compose({"object": compiled, "program": loaded, "attachment": attached})
 
-        def facts(self, on, now):
-            return self.attachment.facts(on, now[2])
+        def result(self, now):
+            return self.attachment.result(now[2])
 
         def run(self, check=False):
             with host.Host() as on:
@@ -70,14 +83,19 @@ def lab(collections):
             down = programs.ProgramResource.from_params({"object": old, "pin_path": PINS, "state": "absent"})
             up = programs.ProgramResource.from_params({"object": new, "pin_path": PINS})
 
-            class Swap:
+            class Swap(contract.Resource):
+                def kinds(self):
+                    return up.kinds()
+
                 def observe(self, on):
                     return down.observe(on), up.observe(on)
 
-                def plan(self, now):
-                    return plan.Plan.compose({"down": down.plan(now[0]), "up": up.plan(now[1])})
+                def plan(self, now, coming=plans.NOTHING):
+                    away = down.plan(now[0])
+                    loaded = up.plan(now[1], plans.forecast(away.steps))
+                    return plans.Plan.compose({"down": away, "up": loaded})
 
-                def facts(self, on, now):
+                def result(self, now):
                     return {}
 
             with host.Host() as on:
@@ -110,10 +128,10 @@ def test_one_plan_up_again_and_down(lab, netns, tmp_path, journal):
     source = (tmp_path / "x.c").read_text()
     (tmp_path / "x.c").write_text(source.replace("return XDP_PASS;", "return XDP_TX;"))
     changed = chain.run()
-    assert [step.split()[0] for step in changed["steps"]] == ["compile", "load", "attach"]
+    assert [step.split()[0] for step in changed["steps"]] == ["compile", "put", "load", "attach"]
     assert changed["program"]["tag"] != applied["program"]["tag"]
     down = lab.chain(tmp_path, netns, "absent")
-    assert [step.split()[0] for step in down.run()["steps"]] == ["detach", "unpin", "remove"]
+    assert [step.split()[0] for step in down.run()["steps"]] == ["detach", "unpin", "remove", "remove"]
     assert journal() == {}
     assert not os.path.exists(PINS)
     assert not down.run()["changed"]
@@ -151,13 +169,13 @@ def test_one_plan_swaps_objects_whose_programs_have_one_name(lab, run_module, tm
     for name, text in (("a", source), ("b", source.replace("return XDP_PASS;", "return XDP_TX;"))):
         (tmp_path / f"{name}.c").write_text(text)
         run_module("bpf_object", src=f"{tmp_path}/{name}.c", dest=f"{tmp_path}/{name}.o")
-    run_module("xdp_program", object=f"{tmp_path}/a.o", pin_path=PINS)
+    run_module("bpf_program", object=f"{tmp_path}/a.o", pin_path=PINS)
     first = journal()[f"pin:{PINS}/xdp_allow"]["value"]
     lab.swap(f"{tmp_path}/a.o", f"{tmp_path}/b.o")
     second = journal()[f"pin:{PINS}/xdp_allow"]["value"]
     assert second["object"] == f"{tmp_path}/b.o"
     assert second["id"] != first["id"]
-    assert not run_module("xdp_program", object=f"{tmp_path}/b.o", pin_path=PINS)["changed"]
-    run_module("xdp_program", pin_path=PINS, state="absent")
+    assert not run_module("bpf_program", object=f"{tmp_path}/b.o", pin_path=PINS)["changed"]
+    run_module("bpf_program", pin_path=PINS, state="absent")
     assert not os.path.exists(PINS)
     assert not any(key.startswith(("pin:", "dir:")) for key in journal())

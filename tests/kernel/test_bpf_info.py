@@ -36,7 +36,7 @@ def sh(*argv):
 def loaded(run_module, tmp_path):
     (tmp_path / "count.c").write_text(COUNT)
     run_module("bpf_object", src=str(tmp_path / "count.c"), dest=str(tmp_path / "count.o"))
-    result = run_module("xdp_program", object=str(tmp_path / "count.o"), pin_path=PINS, pin_maps=["pkt_cnt"])
+    result = run_module("bpf_program", object=str(tmp_path / "count.o"), pin_path=PINS, pin_maps=["pkt_cnt"])
     sh("bpftool", "map", "create", "/sys/fs/bpf/student", "type", "array", "key", "4", "value", "4", "entries", "1",
        "name", "mine")  # fmt: skip
     yield result

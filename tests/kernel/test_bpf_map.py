@@ -269,11 +269,11 @@ def test_a_full_map_is_left_as_it_was(maps: str, run_module: t.Any, journal: t.A
 
 
 def test_maps_of_our_own_program_need_no_journal(program: str, run_module: t.Any, journal: t.Any) -> None:
-    run_module("xdp_program", object=program, pin_path=FOLDER, pin_maps=["counts"])
+    run_module("bpf_program", object=program, pin_path=FOLDER, pin_maps=["counts"])
     claims = journal()
     run_module("bpf_map", path=f"{FOLDER}/counts", entries=[{"key": 1, "value": {"packets": 1, "bytes": 1}}])
     assert journal() == claims
-    run_module("xdp_program", pin_path=FOLDER, state="absent")
+    run_module("bpf_program", pin_path=FOLDER, state="absent")
     assert not os.path.exists(FOLDER) and journal() == {}
 
 

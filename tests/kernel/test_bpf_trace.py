@@ -83,7 +83,7 @@ def test_a_recording_has_what_a_reader_of_the_pipe_takes(
     monkeypatch: pytest.MonkeyPatch, say: t.Any, text: str
 ) -> None:
     """The reader's pipe is that of a second instance, laid out like the whole: the machine's own is everybody's."""
-    with Host() as host, trace.Recording(host) as student, trace.Recording(host) as ours:
+    with Host() as host, trace.recording(host) as student, trace.recording(host) as ours:
         monkeypatch.setattr(trace, "FOLDERS", (student.path,))
         before = trace.mark(host)
         say()

@@ -20,7 +20,8 @@ from ansible_collections.ebpf.lab.plugins.module_utils._bpf.tc.resource import F
 from ansible_collections.ebpf.lab.plugins.module_utils._core.converge import converge
 from ansible_collections.ebpf.lab.plugins.module_utils._core.errors import LabError
 from ansible_collections.ebpf.lab.plugins.module_utils._core.host import Host
-from ansible_collections.ebpf.lab.plugins.module_utils._core.plan import Plan
+from ansible_collections.ebpf.lab.plugins.module_utils._core.plan import NOTHING, Coming, Forecast, Plan, forecast
+from ansible_collections.ebpf.lab.plugins.module_utils._core.resource import Kind, Resource
 
 PINS = "/sys/fs/bpf/composed"
 SOURCE = """
@@ -40,28 +41,35 @@ char _license[] SEC("license") = "GPL";
 
 
 @dataclass(frozen=True)
-class All:
+class All(Resource[dict[str, t.Any]]):
     """A stage in small: a loaded program, filters both ways, and a map's entries."""
 
     parts: tuple[tuple[str, t.Any], ...]
+    end: bool = False
+
+    def kinds(self) -> tuple[Kind, ...]:
+        return tuple({kind.prefix: kind for _name, part in self.parts for kind in part.kinds()}.values())
+
+    def takes_away(self) -> bool:
+        return self.end
 
     def observe(self, host: Host) -> dict[str, t.Any]:
         return {name: part.observe(host) for name, part in self.parts}
 
-    def plan(self, now: dict[str, t.Any]) -> Plan:
+    def plan(self, now: dict[str, t.Any], coming: Forecast = NOTHING) -> Plan:
         plans: dict[str, Plan] = {}
-        loads = False
         for name, part in self.parts:
             if isinstance(part, ProgramResource):
                 plans[name] = part.plan(now[name])
-                loads = part.present and bool(plans[name].steps)
-            elif isinstance(part, FilterResource):
-                plans[name] = part.plan(now[name], program_pending=loads)
+                if plans[name].steps:
+                    what = Coming("made" if part.present else "removed")
+                    coming = {**coming, f"pin:{PINS}/limited": what, f"pin:{PINS}/limits": what}
             else:
-                plans[name] = part.plan(now[name], pending=loads)
+                plans[name] = part.plan(now[name], coming)
+            coming = forecast(plans[name].steps, coming)
         return Plan.compose(plans)
 
-    def facts(self, host: Host, now: dict[str, t.Any]) -> dict[str, t.Any]:
+    def result(self, now: dict[str, t.Any]) -> dict[str, t.Any]:
         return {}
 
 
@@ -85,7 +93,7 @@ def stage(path: str, netns: str, entries: list[dict[str, t.Any]], present: bool 
         for direction in ("ingress", "egress")
     ]
     if not present:
-        return All((*filters, program))
+        return All((*filters, program), end=True)
     return All((program, *filters, ("map", MapResource.from_params({"path": f"{PINS}/limits", "entries": entries}))))
 
 

@@ -47,7 +47,7 @@ def test_a_good_machine_is_ready_and_untouched(run_module: Run) -> None:
     result = run_module("preflight_info")
     assert result["ready"] and not result["changed"]
     assert traces() == before
-    assert not os.path.exists("/var/lib/ebpf.lab/journal.json")
+    assert not os.path.exists("/var/lib/ebpf.lab/journal.jsonl")
     assert result["lines"][-1].startswith("ok: bpf, kernel")
     levels = [one["level"] for one in result["findings"]]
     assert levels == sorted(levels, key=["problem", "warning", "ok"].index)

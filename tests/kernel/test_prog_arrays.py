@@ -88,8 +88,8 @@ def test_tail_calls_work_and_go_on_working(
 ) -> None:
     path = shutil.copy(objects("chain.bpf", CHAIN), tmp_path / "chain.bpf.o")
     arguments = {"object": str(path), "pin_path": PINS}
-    done = four_runs("xdp_program", **arguments)
-    run = run_module("xdp_test_run", program=f"{PINS}/first", packets=[{"hex": "00" * 64}])
+    done = four_runs("bpf_program", **arguments)
+    run = run_module("bpf_test_run", program=f"{PINS}/first", packets=[{"hex": "00" * 64}])
     assert run["results"][0]["verdict"] == verdict() == "XDP_TX"
     pin = f"{PINS}/chain_bpf-jumps"
     assert [(entry["name"], entry["pin"]) for entry in done["maps"]] == [("jumps", pin)]
@@ -99,15 +99,15 @@ def test_tail_calls_work_and_go_on_working(
     os.unlink(pin)
     os.unlink(f"{PINS}/aside")
     assert verdict() == "XDP_DROP"
-    assert run_module("xdp_program", **arguments)["changed"] and verdict() == "XDP_TX"
+    assert run_module("bpf_program", **arguments)["changed"] and verdict() == "XDP_TX"
     shutil.copy(objects("chain_pass", CHAIN, "XDP_PASS"), path)
-    changed = run_module("xdp_program", **arguments)
+    changed = run_module("bpf_program", **arguments)
     assert verdict() == "XDP_PASS" and changed["warnings"] == []
     # The same by the user's own word: once, and where he says.
-    named = run_module("xdp_program", pin_maps=["jumps"], map_pin_path="/sys/fs/bpf/other", **arguments)
+    named = run_module("bpf_program", pin_maps=["jumps"], map_pin_path="/sys/fs/bpf/other", **arguments)
     assert [entry["pin"] for entry in named["maps"]] == ["/sys/fs/bpf/other/jumps"] and verdict() == "XDP_PASS"
     assert sorted(os.listdir(PINS)) == ["first", "second"]
-    run_module("xdp_program", pin_path=PINS, state="absent")
+    run_module("bpf_program", pin_path=PINS, state="absent")
     assert not os.path.exists(PINS) and not os.path.exists("/sys/fs/bpf/other") and journal() == {}
 
 
@@ -119,21 +119,21 @@ def test_two_objects_in_one_folder_have_an_array_each(
     # A program of another object with the array's name, and an array of the same name.
     other = build(tmp_path / "other.o", CHAIN.replace("first", "jumps_too").replace("second", "third"))
     for path in (one, other):
-        run_module("xdp_program", object=path, pin_path=PINS)
+        run_module("bpf_program", object=path, pin_path=PINS)
     assert verdict() == "XDP_TX"
     assert sorted(os.listdir(PINS)) == ["chain_bpf-jumps", "first", "jumps_too", "other-jumps", "second", "third"]
     for path in (one, other):
-        assert not run_module("xdp_program", object=path, pin_path=PINS)["changed"]
-    run_module("xdp_program", object=other, pin_path=PINS, state="absent")
+        assert not run_module("bpf_program", object=path, pin_path=PINS)["changed"]
+    run_module("bpf_program", object=other, pin_path=PINS, state="absent")
     assert sorted(os.listdir(PINS)) == ["chain_bpf-jumps", "first", "second"] and verdict() == "XDP_TX"
-    run_module("xdp_program", pin_path=PINS, state="absent")
+    run_module("bpf_program", pin_path=PINS, state="absent")
 
 
 @pytest.mark.case("C15")
 def test_a_timer_can_be_started(
     run_module: RunModule, objects: t.Callable[..., str], verdict: t.Callable[[], str]
 ) -> None:
-    run_module("xdp_program", object=objects("clock", TIMER), pin_path=PINS)
+    run_module("bpf_program", object=objects("clock", TIMER), pin_path=PINS)
     assert verdict() == "XDP_TX"
     assert json.loads(sh("bpftool", "-j", "map", "show", "pinned", f"{PINS}/clock-timers").stdout)["name"] == "timers"
-    run_module("xdp_program", pin_path=PINS, state="absent")
+    run_module("bpf_program", pin_path=PINS, state="absent")

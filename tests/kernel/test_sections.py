@@ -79,7 +79,7 @@ def test_what_is_something_else_is_refused_by_name(
     words: str,
 ) -> None:
     path = build(tmp_path, sections)
-    failed = run_module("xdp_program", object=path, pin_path=PINS, type=kind, check=len(sections) == 1, fails=True)
+    failed = run_module("bpf_program", object=path, pin_path=PINS, type=kind, check=len(sections) == 1, fails=True)
     assert words.format(path) in failed["msg"]
     assert not os.path.exists(PINS) and journal() == {}
 
@@ -96,8 +96,8 @@ def test_what_libbpf_does_not_know_is_what_the_caller_says(
     run_module: RunModule, tmp_path: pathlib.Path, sections: list[str], kind: str, loaded: str
 ) -> None:
     try:
-        done = run_module("xdp_program", object=build(tmp_path, sections), pin_path=PINS, type=kind)
+        done = run_module("bpf_program", object=build(tmp_path, sections), pin_path=PINS, type=kind)
         assert [program["type"] for program in done["programs"]] == [loaded] * len(sections)
     finally:
-        run_module("xdp_program", pin_path=PINS, state="absent")
+        run_module("bpf_program", pin_path=PINS, state="absent")
     assert not os.path.exists(PINS)

@@ -159,7 +159,8 @@ def test_both_directions_and_an_interface_made_anew(
     sh(*enter(near), "ip", "link", "add", "near", "type", "veth", "peer", "name", "far", "netns", far)
     result = four_runs("tc_attachment", interface="near", netns=near, program=f"{programs}/tc_pass")
     assert len(result["steps"]) == 2
-    four_runs("tc_attachment", interface="near", netns=near, direction="egress", state="absent")  # forgets what is gone
+    gone = run_module("tc_attachment", interface="near", netns=near, direction="egress", state="absent")
+    assert not gone["changed"] and not any(":egress:" in key for key in journal())  # what is gone is forgotten
     four_runs("tc_attachment", interface="near", netns=near, state="absent")
     assert "clsact" not in qdiscs(near) and journal() == {}
 
@@ -171,10 +172,10 @@ def test_loaded_by_the_modules_and_by_name(
     (tmp_path / "own.c").write_text(SOURCE)
     run_module("bpf_object", src=str(tmp_path / "own.c"), dest=str(tmp_path / "own.o"))
     arguments = {"object": str(tmp_path / "own.o"), "pin_path": PINS}
-    four_runs("xdp_program", **arguments, type="classifier")
+    four_runs("bpf_program", **arguments, type="classifier")
     four_runs("tc_attachment", interface="near", netns=near, program=f"{PINS}/tc_drop")
     run_module("tc_attachment", interface="near", netns=near, state="absent")
-    run_module("xdp_program", pin_path=PINS, state="absent")
+    run_module("bpf_program", pin_path=PINS, state="absent")
     run_module("bpf_object", dest=str(tmp_path / "own.o"), state="absent")
     assert journal() == {}
 

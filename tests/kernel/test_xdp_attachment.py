@@ -17,6 +17,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 PINS = "/sys/fs/bpf/ebpf"
 ALLOW, DENY = f"{PINS}/xdp_allow", f"{PINS}/xdp_deny"
 FOREIGN = "/sys/fs/bpf/student"
+KEPT = "/sys/fs/bpf/ebpf_lab_kept"
 
 
 def sh(*argv, check=True):
@@ -58,10 +59,10 @@ def objects(tmp_path_factory):
 def programs(objects, run_module):
     """Both loaded by our own module; a foreign one pinned beside them."""
     for name in ("xdp_pass", "xdp_drop"):
-        run_module("xdp_program", object=str(objects / f"{name}.o"), pin_path=PINS)
+        run_module("bpf_program", object=str(objects / f"{name}.o"), pin_path=PINS)
     sh("bpftool", "prog", "load", str(objects / "xdp_pass.o"), FOREIGN, "type", "xdp")
     yield
-    for path in (PINS, "/sys/fs/bpf/ebpf_lab_kept"):
+    for path in (PINS, KEPT):
         shutil.rmtree(path, ignore_errors=True)
     for path in (FOREIGN, "/sys/fs/bpf/student_link"):
         pathlib.Path(path).unlink(missing_ok=True)
@@ -127,7 +128,7 @@ def test_drift_is_repaired(run_module, programs, pair, objects, drift):
     run_module("xdp_attachment", **arguments)
     if drift == "reloaded":
         os.unlink(ALLOW)
-        run_module("xdp_program", object=str(objects / "xdp_pass.o"), pin_path=PINS)
+        run_module("bpf_program", object=str(objects / "xdp_pass.o"), pin_path=PINS)
     else:
         sh("ip", "-n", pair[0], "link", "set", "dev", "veth1", "xdp", "off")
     if drift == "mode":
@@ -154,19 +155,46 @@ def test_a_foreign_program_is_refused_kept_and_put_back(four_runs, run_module, j
     assert attached(pair[0], "veth1") == (NATIVE, program_id(ALLOW))
     assert run_module("xdp_attachment", interface="veth1", netns=pair[0], state="absent")["changed"]
     assert attached(pair[0], "veth1") == mine
-    assert not os.path.exists("/sys/fs/bpf/ebpf_lab_kept")
+    assert not os.path.exists(KEPT)
     assert not any(key.startswith("xdp:") for key in journal())
     assert not run_module("xdp_attachment", interface="veth1", netns=pair[0], state="absent")["changed"]
 
 
-def test_a_program_over_ours_is_thrown_away_when_asked(run_module, journal, programs, pair):
+def test_a_program_over_ours_is_somebodys_too(run_module, journal, programs, pair):
     arguments = {"interface": "veth1", "netns": pair[0], "program": ALLOW}
     run_module("xdp_attachment", **arguments)
     xdp_by_hand(pair[0], "-force", "link", "set", "dev", "veth1", "xdp", "pinned", FOREIGN)
     assert "did not attach it" in run_module("xdp_attachment", fails=True, **arguments)["msg"]
     run_module("xdp_attachment", overwrite=True, **arguments)
     run_module("xdp_attachment", interface="veth1", netns=pair[0], state="absent")
-    assert attached(pair[0], "veth1") is None, "before the lab there was nothing"
+    assert attached(pair[0], "veth1") == (NATIVE, program_id(FOREIGN))
+    assert not any(key.startswith(("xdp:", "kept:")) for key in journal())
+
+
+def test_one_foreign_program_on_two_interfaces_comes_back_to_both(run_module, journal, programs, pair):
+    places = [("veth1", pair[0]), ("vpeer1", pair[1])]
+    for interface, netns in places:
+        xdp_by_hand(netns, "link", "set", "dev", interface, "xdp", "pinned", FOREIGN)
+    mine = attached(pair[0], "veth1")
+    pathlib.Path(FOREIGN).unlink()
+    for interface, netns in places:
+        run_module("xdp_attachment", interface=interface, netns=netns, program=ALLOW, overwrite=True)
+    for interface, netns in places:
+        run_module("xdp_attachment", interface=interface, netns=netns, state="absent")
+        assert attached(netns, interface) == mine
+    assert not os.path.exists(KEPT)
+
+
+@pytest.mark.case("C8")
+def test_what_was_kept_for_an_interface_that_is_gone_is_let_go(run_module, journal, programs, pair):
+    xdp_by_hand(pair[0], "link", "set", "dev", "veth1", "xdp", "pinned", FOREIGN)
+    run_module("xdp_attachment", interface="veth1", netns=pair[0], program=ALLOW, overwrite=True)
+    assert len(os.listdir(KEPT)) == 1
+    sh("ip", "-n", pair[0], "link", "del", "veth1")
+    gone = run_module("xdp_attachment", interface="veth1", netns=pair[0], state="absent")
+    assert any("whose interface is gone" in step for step in gone["steps"])
+    assert not os.path.exists(KEPT)
+    assert not any(key.startswith(("xdp:", "kept:")) for key in journal())
 
 
 def attach_by_link(netns, interface, pin, link_pin):

@@ -17,12 +17,11 @@ from ..._core import interpreter, mounts
 from ..._core.command import Runner
 from ..._core.errors import KernelRefused, LabError
 from ..._core.host import Host
+from ..._kernel import bpftool, lookup, syscall
 from ..._kernel import netns as namespaces
-from ..._kernel import syscall
 from ..._kernel.rtnl.read import links
 from ..._kernel.syscall import LinkInfo, MapInfo, ProgramInfo
-from ..program.bpftool import Bpftool
-from ..xdp.steps import slot
+from ..xdp.state import slot
 
 SUBSETS = ("programs", "maps", "pins", "attachments", "features", "tools")
 PINS_AT_MOST = 5000
@@ -49,9 +48,9 @@ def gather(host: Host, subsets: t.Collection[str]) -> dict[str, t.Any]:
         ]
         result["pins_truncated"] = len(pins) >= PINS_AT_MOST
     if "programs" in subsets:
-        result["programs"] = [_program(info, pins) for info in programs()]
+        result["programs"] = [_program(info, pins) for info in lookup.programs()]
     if "maps" in subsets:
-        result["maps"] = [_map(info, pins) for info in maps()]
+        result["maps"] = [_map(info, pins) for info in lookup.maps()]
     if "attachments" in subsets:
         result["attachments"] = attachments(host)
     if "features" in subsets:
@@ -59,18 +58,6 @@ def gather(host: Host, subsets: t.Collection[str]) -> dict[str, t.Any]:
     if "tools" in subsets:
         result["tools"] = tools(host.runner)
     return result
-
-
-def programs() -> t.Iterator[ProgramInfo]:
-    """All loaded programs; one that goes while we look is left out."""
-    return (info for info in map(syscall.program_by_id, syscall.program_ids()) if info is not None)
-
-
-def maps() -> t.Iterator[MapInfo]:
-    """All maps; one that goes while we look is left out."""
-    for number in syscall.map_ids():
-        with contextlib.suppress(KernelRefused), syscall.closing(syscall.map_fd(number)) as handle:
-            yield syscall.map_info(handle)
 
 
 def _program(info: ProgramInfo, pins: t.Iterable[tuple[str, str, int]]) -> dict[str, t.Any]:
@@ -192,11 +179,7 @@ def features() -> dict[str, t.Any]:
 
 def tools(runner: Runner) -> dict[str, t.Any]:
     """The tools' versions; null for one that is not there or does not run."""
-    found: dict[str, t.Any] = {}
-    try:
-        found["bpftool"] = Bpftool(runner).version()
-    except LabError:
-        found["bpftool"] = None
+    found: dict[str, t.Any] = {"bpftool": bpftool.usable(runner).version or None}
     for tool, (option, pattern) in VERSIONS.items():
         found[tool] = None
         with contextlib.suppress(LabError):

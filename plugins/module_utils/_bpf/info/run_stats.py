@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 
 from ..._core.errors import BadInput, KernelRefused, LabError
 from ..._core.host import Host
-from ..._kernel import syscall
+from ..._core.resource import Probe
+from ..._kernel import lookup, syscall
 from ..._kernel.syscall import ProgramInfo, call
 
 ENABLE_STATS, RUN_TIME = 32, 0  # bpf_cmd BPF_ENABLE_STATS, bpf_stats_type BPF_STATS_RUN_TIME
@@ -99,31 +100,44 @@ def _seen(programs: t.Iterable[int]) -> dict[int, ProgramInfo]:
     return {number: info for number, info in found.items() if info is not None}
 
 
-def find(program: str) -> ProgramInfo:
-    """A program by its pinned path or its id. Raises BadInput."""
-    info = None
-    if program.startswith("/"):
-        info = syscall.program_at(program)
-    elif program.isdigit():
-        info = syscall.program_by_id(int(program))
+def find(which: str, option: str = "programs") -> ProgramInfo:
+    """A program by its pinned path, its id or its name. Raises BadInput."""
+    info = lookup.program(which, option=option)
     if info is None:
-        raise BadInput("programs", program, "is no program that is loaded", "give the path of its pin, or its id")
+        raise BadInput(option, which, "is no program that is loaded", "give its pin's path, its id or its name")
     return info
 
 
-def gather(host: Host, params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-    """The module bpf_stats_info. Raises BadInput."""
-    seconds = params["duration"]
-    if not 0 < seconds <= 3600:
-        raise BadInput("duration", seconds, "is out of range", "give more than 0 and no more than 3600 seconds")
-    named = {find(program).id: program for program in params["programs"]}
-    infos = _seen(named or syscall.program_ids())
-    begun = time.monotonic()
-    with measure(infos) as measurement:
-        time.sleep(seconds)
-    found = []
-    for number, runs in sorted(measurement.runs.items()):
-        info = infos[number]
-        about = {"program": named.get(number, ""), "name": info.name, "type": info.type, "tag": info.tag}
-        found.append({**about, **runs.as_dict()})
-    return {"programs": found, "seconds": round(time.monotonic() - begun, 3)}
+@dataclass(frozen=True)
+class Statistics(Probe):
+    """The module bpf_stats_info as a probe: the runs of ``programs`` (all loaded ones) during ``seconds``."""
+
+    programs: tuple[str, ...]
+    seconds: float
+
+    @classmethod
+    def from_params(cls, params: t.Mapping[str, t.Any]) -> Statistics:
+        """From the module's parameters. Raises BadInput."""
+        seconds = params["duration"]
+        if not 0 < seconds <= 3600:
+            raise BadInput("duration", seconds, "is out of range", "give more than 0 and no more than 3600 seconds")
+        return cls(tuple(params["programs"]), seconds)
+
+    def title(self) -> str:
+        """What it does."""
+        which = ", ".join(self.programs) or "all programs"
+        return f"count the runs of {which} for {self.seconds:g} seconds"
+
+    def run(self, host: Host) -> dict[str, t.Any]:
+        """Count. Raises BadInput."""
+        named = {find(program).id: program for program in self.programs}
+        infos = _seen(named or syscall.program_ids())
+        begun = time.monotonic()
+        with measure(infos) as measurement:
+            time.sleep(self.seconds)
+        found = []
+        for number, runs in sorted(measurement.runs.items()):
+            info = infos[number]
+            about = {"program": named.get(number, ""), "name": info.name, "type": info.type, "tag": info.tag}
+            found.append({**about, **runs.as_dict()})
+        return {"programs": found, "seconds": round(time.monotonic() - begun, 3)}

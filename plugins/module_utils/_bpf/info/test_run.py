@@ -18,16 +18,19 @@ from dataclasses import dataclass
 
 from ..._core.errors import BadInput, KernelRefused
 from ..._core.host import Host
+from ..._core.resource import Kind, Probe
 from ..._kernel import syscall
 from ..._kernel.syscall import ProgramInfo, call, closing
-from ..map.contents import Snapshot, dump, restore_entries, snapshot
+from ..map.contents import dump
 from ..map.entries import MapRef
 from ..map.layout import KEYLESS
+from .kinds import EntriesKind, entries_as_they_were
 from .run_stats import find
 
 PROG_TEST_RUN = 10
 GROWTH = 4096  # bytes that a program may add to a packet; the kernel's headroom and tailroom are less
 MOST = 65535
+MOST_ENTRIES = 1 << 20  # of a map: what a test run leaves in a larger one stays
 LEAST = 14  # ETH_HLEN: the kernel wants a whole Ethernet header
 VERDICTS = {
     "xdp": {0: "XDP_ABORTED", 1: "XDP_DROP", 2: "XDP_PASS", 3: "XDP_TX", 4: "XDP_REDIRECT"},
@@ -114,55 +117,74 @@ def _maps(info: ProgramInfo) -> dict[str, int]:
 
 
 @contextlib.contextmanager
-def maps_as_they_were(info: ProgramInfo) -> t.Iterator[dict[str, int]]:
+def maps_as_they_were(host: Host, info: ProgramInfo) -> t.Iterator[dict[str, int]]:
     """Put the entries of the program's maps back at the end of the ``with`` block; gives their ids by name."""
     maps = _maps(info)
-    kept: list[Snapshot] = []
-    for number in maps.values():
-        # A read-only map (the program's constants) is not changed by running it.
-        with contextlib.suppress(KernelRefused):
-            kept.append(snapshot(MapRef(id=number)))
-    try:
+    with entries_as_they_were(host, [MapRef(id=number) for number in maps.values()], MOST_ENTRIES):
         yield maps
-    finally:
-        for before in kept:
-            restore_entries(before)
 
 
-def gather(host: Host, params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-    """The module xdp_test_run; ``failed`` when a packet did not get the verdict that was expected. Raises BadInput."""
-    info = find(str(params["program"]))
-    if info.type not in VERDICTS:
-        right = "give one of the type xdp or sched_cls"
-        raise BadInput("program", params["program"], f"is a program of the type {info.type}", right)
-    repeat = params["repeat"]
-    if not 0 < repeat <= 10**8:
-        raise BadInput("repeat", repeat, "is out of range", "give 1 to 100000000")
-    packets = packets_from(params["packets"], info.type)
-    results, wrong = [], []
-    with closing(syscall.program_fd(info.id)) as handle, maps_as_they_were(info) as maps:
-        missing = [name for name in params["maps"] if name[:15] not in maps]
-        if missing:
-            right = f"it has {', '.join(sorted(maps)) or 'none'}"
-            raise BadInput("maps", missing[0], f"is no map of {params['program']}", right)
-        for packet in packets:
-            outcome = run(handle, info.type, packet.data, repeat)
-            passed = packet.expect in ("", outcome.verdict)
-            if not passed:
-                wrong.append(f"{packet.name}: {outcome.verdict} instead of {packet.expect}")
-            results.append(
-                {
-                    "name": packet.name,
-                    "verdict": outcome.verdict,
-                    "number": outcome.number,
-                    "passed": passed,
-                    "packet_out": outcome.data.hex(),
-                    "changed_packet": outcome.data != packet.data,
-                    "ns_per_run": outcome.ns_per_run,
-                }
-            )
-        entries = {name: dump(maps[name[:15]], params["limit"]) for name in params["maps"]}
-    result: dict[str, t.Any] = {"program_id": info.id, "results": results, "maps": entries}
-    if wrong:
-        result.update(failed=True, msg=f"{params['program']}: not the verdicts that were expected: {'; '.join(wrong)}.")
-    return result
+@dataclass(frozen=True)
+class TestRun(Probe):
+    """The module bpf_test_run as a probe; ``failed`` when a packet did not get the verdict that was expected."""
+
+    __test__ = False  # no test of pytest's
+
+    program: str
+    packets: t.Sequence[t.Mapping[str, t.Any]]
+    repeat: int
+    maps: t.Sequence[str]
+    limit: int
+
+    @classmethod
+    def from_params(cls, params: t.Mapping[str, t.Any]) -> TestRun:
+        """From the module's parameters. Raises BadInput; a verdict's name is checked when the type is known."""
+        repeat = params["repeat"]
+        if not 0 < repeat <= 10**8:
+            raise BadInput("repeat", repeat, "is out of range", "give 1 to 100000000")
+        packets_from([{**entry, "expect": ""} for entry in params["packets"]], "xdp")
+        return cls(str(params["program"]), params["packets"], repeat, params["maps"], params["limit"])
+
+    def kinds(self) -> tuple[Kind, ...]:
+        """The entries of the program's maps, from before."""
+        return (EntriesKind(),)
+
+    def title(self) -> str:
+        """What it does."""
+        return f"run {self.program} on {len(self.packets)} packets, {self.repeat} times each"
+
+    def run(self, host: Host) -> dict[str, t.Any]:
+        """Do it. Raises BadInput."""
+        info = find(self.program, "program")
+        if info.type not in VERDICTS:
+            right = "give one of the type xdp or sched_cls"
+            raise BadInput("program", self.program, f"is a program of the type {info.type}", right)
+        packets = packets_from(self.packets, info.type)
+        results, wrong = [], []
+        with closing(syscall.program_fd(info.id)) as handle, maps_as_they_were(host, info) as maps:
+            missing = [name for name in self.maps if name[:15] not in maps]
+            if missing:
+                right = f"it has {', '.join(sorted(maps)) or 'none'}"
+                raise BadInput("maps", missing[0], f"is no map of {self.program}", right)
+            for packet in packets:
+                outcome = run(handle, info.type, packet.data, self.repeat)
+                if packet.expect not in ("", outcome.verdict):
+                    wrong.append(f"{packet.name}: {outcome.verdict} instead of {packet.expect}")
+                results.append(_as_dict(packet, outcome))
+            entries = {name: dump(maps[name[:15]], self.limit) for name in self.maps}
+        result: dict[str, t.Any] = {"program_id": info.id, "results": results, "maps": entries}
+        if wrong:
+            result.update(failed=True, msg=f"{self.program}: not the verdicts that were expected: {'; '.join(wrong)}.")
+        return result
+
+
+def _as_dict(packet: Packet, outcome: Outcome) -> dict[str, t.Any]:
+    return {
+        "name": packet.name,
+        "verdict": outcome.verdict,
+        "number": outcome.number,
+        "passed": packet.expect in ("", outcome.verdict),
+        "packet_out": outcome.data.hex(),
+        "changed_packet": outcome.data != packet.data,
+        "ns_per_run": outcome.ns_per_run,
+    }

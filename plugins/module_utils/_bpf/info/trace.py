@@ -5,7 +5,7 @@
 
 Reading ``trace_pipe`` consumes; reading ``trace`` does not, and a marker needs no line in the buffer: each CPU's
 ``stats`` has the clock of its part of the buffer, and how many lines others have consumed. Lines that a student's
-``cat trace_pipe`` took are therefore known to be missing, and not to be had. ``Recording`` gets them all: it has an
+``cat trace_pipe`` took are therefore known to be missing, and not to be had. ``recording`` gets them all: it has an
 own instance of tracefs in which the event bpf_trace_printk is enabled (Linux 5.9 and later), so that the buffer that
 everybody reads stays as it is. Sources: the kernel's Documentation/trace/ftrace.rst and kernel/trace/bpf_trace.c.
 """
@@ -17,20 +17,23 @@ import errno
 import glob
 import os
 import re
+import sys
 import time
 import typing as t
 from collections import deque
 from dataclasses import dataclass, field
 from decimal import Decimal
 
+from ..._core import files
 from ..._core.errors import BadInput, LabError
 from ..._core.host import Host
+from ..._core.temporary import noted
+from .kinds import TRACE
 from .trace_lines import EVENT, Line, parse_all
 
 FOLDERS = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")
 LOCKDOWN = "/sys/kernel/security/lockdown"
 PREFIX = "ebpf_lab_"
-STALE_NS = 3600 * 10**9
 
 
 class TraceUnavailable(LabError):
@@ -124,7 +127,7 @@ def select(
 ) -> list[Line]:
     """The last ``limit`` of ``lines`` that fit."""
     pattern = compiled(matches)
-    fitting: deque[Line] = deque(maxlen=limit)
+    fitting: deque[Line] = deque(maxlen=min(limit, sys.maxsize))
     for line in lines:
         if marker is not None and line.time < marker.now.get(line.cpu, Decimal(0)):
             continue
@@ -158,48 +161,48 @@ def why_silent() -> str:
     return ""
 
 
+@dataclass(frozen=True)
 class Recording:
-    """An own instance of tracefs that records bpf_printk from now on until ``close``. Nobody else's lines are touched.
+    """An own instance of tracefs, at ``path``, that records bpf_printk."""
 
-    A context manager. Raises TraceUnavailable, also on a kernel that has no such event (before 5.9).
-    """
-
-    def __init__(self, host: Host) -> None:
-        instances = f"{folder()}/instances"
-        for left in glob.glob(f"{instances}/{PREFIX}*"):  # of a run that was killed
-            begun = left.rpartition(PREFIX)[2].partition("_")[0]
-            # Another container's run cannot be told by its pid, but by its age.
-            if begun.isdigit() and time.monotonic_ns() - int(begun) > STALE_NS:
-                with contextlib.suppress(OSError):
-                    os.rmdir(left)
-        self.path = f"{instances}/{PREFIX}{time.monotonic_ns()}_{os.getpid()}"
-        try:
-            os.mkdir(self.path)
-            with open(f"{self.path}/events/bpf_trace/{EVENT}/enable", "w", encoding="ascii") as file:
-                file.write("1")
-        except OSError as error:
-            self.close()
-            if error.errno == errno.ENOENT:
-                raise TraceUnavailable(
-                    "This kernel has no trace event for bpf_printk; Linux 5.9 and later do."
-                ) from error
-            raise _refused(self.path, error) from error
+    path: str
 
     def lines(self, *, matches: str = "", pid: t.Optional[int] = None, limit: int = 1000) -> list[Line]:
         """The last ``limit`` lines recorded so far, as ``since`` has them."""
         with open(f"{self.path}/trace", encoding="utf-8", errors="surrogateescape") as file:
             return select(parse_all(file), None, matches, pid, limit)
 
-    def close(self) -> None:
-        """Remove the instance."""
-        with contextlib.suppress(OSError):
-            os.rmdir(self.path)
 
-    def __enter__(self) -> Recording:
-        return self
+@contextlib.contextmanager
+def recording(host: Host) -> t.Iterator[Recording]:
+    """Record bpf_printk within the ``with`` block. Nobody else's lines are touched.
 
-    def __exit__(self, *_exc: object) -> None:
-        self.close()
+    Raises TraceUnavailable, also on a kernel that has no such event (before 5.9).
+    """
+    path = f"{folder()}/instances/{PREFIX}{time.monotonic_ns()}_{os.getpid()}"
+    with noted(host, f"{TRACE}{path}"):
+        try:
+            os.mkdir(path)
+        except OSError as error:
+            raise _refused(path, error) from error
+        try:
+            _enable(path)
+            yield Recording(path)
+        finally:
+            try:
+                os.rmdir(path)
+            except OSError as error:
+                raise files.failed(f"remove the trace instance {path}", error) from error
+
+
+def _enable(path: str) -> None:
+    try:
+        with open(f"{path}/events/bpf_trace/{EVENT}/enable", "w", encoding="ascii") as file:
+            file.write("1")
+    except FileNotFoundError:
+        raise TraceUnavailable("This kernel has no trace event for bpf_printk; Linux 5.9 and later do.") from None
+    except OSError as error:
+        raise _refused(path, error) from error
 
 
 def gather(host: Host, params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:

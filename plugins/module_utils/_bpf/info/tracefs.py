@@ -9,41 +9,17 @@ import typing as t
 from dataclasses import dataclass
 
 from ..._core.host import Host
-from ..._core.plan import Forget, Note, Plan, Step
-from ..pin.folders import Mount, existing, lies_on, mounting, unmount
+from ..._core.plan import NOTHING, Forecast, Forget, Plan, Step
+from ..._core.resource import Kind, Resource
+from ..pin import folders
+from ..pin.folders import Folders, lies_on, mounting
+from ..pin.kinds import MountKind
+from ..pin.steps import MountFilesystem, Unmount, mount_key
 from .trace import FOLDERS
 
 MAGIC = 0x74726163  # TRACEFS_MAGIC, linux/magic.h
 PLACE = FOLDERS[0]
-
-
-@dataclass(frozen=True)
-class MountTracefs(Mount):
-    """Mount tracefs at its usual place."""
-
-    path: str = PLACE
-    filesystem: str = "tracefs"
-    name: str = "tracefs"
-    magic: int = MAGIC
-
-
-@dataclass(frozen=True)
-class UnmountTracefs(Step):
-    """Unmount the tracefs that we mounted. Its buffers and settings are the kernel's and stay as they are."""
-
-    path: str = PLACE
-
-    def title(self) -> str:
-        return f"unmount tracefs from {self.path}"
-
-    def apply(self, host: Host) -> None:
-        unmount(self.path)
-
-    def inverse(self) -> tuple[Step, ...]:
-        return (MountTracefs(self.path),)
-
-    def notes(self) -> tuple[Note, ...]:
-        return (Note("release", f"mount:{self.path}"),)
+TRACEFS = MountFilesystem(PLACE, "tracefs", "tracefs", MAGIC)
 
 
 @dataclass(frozen=True)
@@ -52,32 +28,38 @@ class TracefsState:
 
     mounted: str
     claimed: bool
-    folders: frozenset[str] = frozenset({PLACE})
+    folders: Folders
 
 
 @dataclass(frozen=True)
-class TracefsResource:
+class TracefsResource(Resource[TracefsState]):
     """Tracefs is mounted; ``present`` False: not by us."""
 
     present: bool = True
 
+    def kinds(self) -> tuple[Kind, ...]:
+        return (MountKind(),)
+
+    def takes_away(self) -> bool:
+        return not self.present
+
     def observe(self, host: Host) -> TracefsState:
         """Two statfs calls; they mount nothing."""
         mounted = next((path for path in FOLDERS if lies_on(path, MAGIC)), "")
-        return TracefsState(mounted, host.journal.claimed(f"mount:{PLACE}") is not None, existing(PLACE))
+        return TracefsState(mounted, host.journal.claimed(mount_key(PLACE)) is not None, folders.look(host, PLACE))
 
-    def plan(self, now: TracefsState) -> Plan:
-        """Mount it when it is nowhere; unmount it when we did."""
+    def plan(self, now: TracefsState, coming: Forecast = NOTHING) -> Plan:
+        """Mount it when it is nowhere; unmount it when we did. Its buffers and settings stay: they are the kernel's."""
         before: dict[str, t.Any] = {"tracefs": now.mounted or None}
         if self.present:
-            steps: tuple[Step, ...] = () if now.mounted else (mounting(MountTracefs(), now.folders),)
+            steps: tuple[Step, ...] = () if now.mounted else (mounting(TRACEFS, now.folders),)
             return Plan(before, {"tracefs": now.mounted or PLACE}, steps)
         if not now.claimed:
             return Plan(before, before)
         if now.mounted != PLACE:
-            return Plan(before, before, (Forget(f"mount:{PLACE}"),))
-        return Plan(before, {"tracefs": None}, (UnmountTracefs(),))
+            return Plan(before, before, (Forget(mount_key(PLACE)),))
+        return Plan(before, {"tracefs": None}, (Unmount(TRACEFS),))
 
-    def facts(self, host: Host, now: TracefsState) -> dict[str, t.Any]:
+    def result(self, now: TracefsState) -> dict[str, t.Any]:
         """Where it is."""
         return {"tracefs": now.mounted}

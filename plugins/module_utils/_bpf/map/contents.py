@@ -12,7 +12,8 @@ from ..._core.errors import BadInput
 from ..._core.host import Host
 from .entries import MapRef, as_ref, require
 from .layout import Shape
-from .state import public, ref_from_params
+from .options import ref_from_params
+from .state import public
 
 
 def dump(
@@ -58,13 +59,14 @@ class Snapshot:
     ref: MapRef
     id: int
     entries: tuple[tuple[bytes, bytes], ...]
+    type: str = ""
 
 
 def snapshot(which: t.Union[str, int, MapRef]) -> Snapshot:
     """Remember all entries, for ``restore_entries``. Raises LabError."""
     ref = as_ref(which)
     with require(ref, raw=True) as opened:
-        return Snapshot(ref, opened.info.id, tuple(opened.items(opened.info.max_entries)))
+        return Snapshot(ref, opened.info.id, tuple(opened.items(opened.info.max_entries)), opened.info.type)
 
 
 def restore_entries(before: Snapshot) -> int:

@@ -12,9 +12,9 @@ import struct
 import typing as t
 from dataclasses import dataclass
 
-from ..._core.errors import BadInput, KernelRefused, LabError
-from ..._kernel import syscall
-from ..._kernel.syscall import Handle, call, closing
+from ..._core.errors import KernelRefused, LabError
+from ..._kernel import lookup, syscall
+from ..._kernel.syscall import Handle, call
 from .layout import DEVICES, FIXED, KEYLESS, NATIVE, OBJECTS, shape_of
 
 MAP_LOOKUP_ELEM, MAP_UPDATE_ELEM, MAP_DELETE_ELEM, MAP_GET_NEXT_KEY = 1, 2, 3, 4
@@ -38,54 +38,10 @@ class MapRef:
         return f"the map {self.name} of the program {self.program}" if self.program else f"the map with id {self.id}"
 
     def find(self) -> t.Optional[int]:
-        """A descriptor of the map, or None when there is no such pin, id, program or map."""
-        if os.path.isdir(self.path):
-            raise BadInput("path", self.path, "is a folder", "name the map in it")
-        try:
-            if self.program:
-                number = self._of_program()
-                return None if number is None else syscall.map_fd(number)
-            handle = syscall.get_pinned(self.path) if self.path else syscall.map_fd(self.id)
-        except KernelRefused as error:
-            if error.errno in (errno.ENOENT, errno.ENOTDIR):
-                return None
-            if error.errno == errno.EACCES and os.path.exists(self.path):  # so says the kernel outside of a bpffs
-                raise BadInput("path", self.path, "is no pin", "give the pin of a map on a bpffs") from error
-            raise
-        kind = syscall.kind_of(handle)
-        if kind != "map":
-            os.close(handle)
-            raise BadInput("path", self.path, f"is a pinned {kind}, not a map", "give the pin of a map")
-        return handle
-
-    def _of_program(self) -> t.Optional[int]:
-        found = self._program()
-        if found is None:
-            return None
-        maps = []
-        for number in found.map_ids:
-            with closing(syscall.map_fd(number)) as handle:
-                maps.append(syscall.map_info(handle))
-        fitting = [entry for entry in maps if entry.name == self.name[:15]]
-        if len(fitting) > 1:
-            ids = " and ".join(str(entry.id) for entry in fitting)
-            raise BadInput("name", self.name, f"fits the maps {ids} of the program {self.program}", "give the id")
-        if not fitting:
-            names = ", ".join(sorted(entry.name for entry in maps)) or "none"
-            raise BadInput("name", self.name, f"is no map of the program {self.program}", f"its maps are {names}")
-        return fitting[0].id
-
-    def _program(self) -> t.Optional[syscall.ProgramInfo]:
-        if self.program.startswith("/"):
-            return syscall.program_at(self.program)
-        if self.program.isdigit():
-            return syscall.program_by_id(int(self.program))
-        programs = [syscall.program_by_id(number) for number in syscall.program_ids()]
-        fitting = [found for found in programs if found is not None and found.name == self.program[:15]]
-        if len(fitting) > 1:
-            ids = ", ".join(str(found.id) for found in fitting)
-            raise BadInput("program", self.program, f"is the name of the programs {ids}", "give a pin's path or an id")
-        return fitting[0] if fitting else None
+        """A descriptor of the map, or None when there is no such pin, id, program or map. Raises BadInput."""
+        if self.program:
+            return lookup.map_of(self.program, self.name)
+        return lookup.map_at(self.path) if self.path else lookup.map_by_id(self.id)
 
 
 class Map:
@@ -116,9 +72,14 @@ class Map:
 
     def lookup(self, key: bytes) -> t.Optional[bytes]:
         """The value of a key, None when there is none (or, in a trie, only a shorter prefix's)."""
-        if self.info.type == "lpm_trie":
-            return dict(self.items(self.info.max_entries)).get(self.shape.canonical(key))
-        return self._lookup(key)
+        return self.lookup_all([key])[key]
+
+    def lookup_all(self, keys: t.Iterable[bytes]) -> dict[bytes, t.Optional[bytes]]:
+        """The values of some keys."""
+        if self.info.type != "lpm_trie":
+            return {key: self._lookup(key) for key in keys}
+        there = dict(self.items(self.info.max_entries))  # a trie's lookup finds a shorter prefix too
+        return {key: there.get(self.shape.canonical(key)) for key in keys}
 
     def _lookup(self, key: bytes) -> t.Optional[bytes]:
         source = ctypes.create_string_buffer(key, len(key))
@@ -190,6 +151,13 @@ class Map:
         except KernelRefused as error:
             if error.errno != errno.ENOENT:
                 raise
+
+    def put(self, key: bytes, value: t.Optional[bytes]) -> None:
+        """Set an entry, or (None) delete it. Raises KernelRefused."""
+        if value is None:
+            self.delete(key)
+        else:
+            self.update(key, value)
 
     def _call(self, command: int, key: t.Any, value: t.Any, flags: int, doing: str) -> None:
         addresses = [ctypes.addressof(buffer) if buffer is not None else 0 for buffer in (key, value)]

@@ -50,6 +50,47 @@ def possible_cpus() -> int:
     return int(last) + 1
 
 
+RDONLY_PROG = 1 << 7
+
+
+class Definition(t.Protocol):
+    """What decides whether one map can take another's place."""
+
+    @property
+    def type(self) -> str: ...
+
+    @property
+    def key_size(self) -> int: ...
+
+    @property
+    def value_size(self) -> int: ...
+
+    @property
+    def max_entries(self) -> int: ...
+
+    @property
+    def flags(self) -> int: ...
+
+
+def fits(wanted: Definition, found: object) -> bool:
+    """Whether a map can stand in for one that an object defines, or that is to be made."""
+    if not isinstance(found, MapInfo):
+        return False
+    # The kernel adds BPF_F_RDONLY_PROG to a devmap, and refuses it from us (kernel/bpf/devmap.c).
+    flags = found.flags & ~RDONLY_PROG if found.type.startswith("devmap") else found.flags
+    definition = (wanted.type, wanted.key_size, wanted.value_size, wanted.max_entries, wanted.flags)
+    return (found.type, found.key_size, found.value_size, found.max_entries, flags) == definition
+
+
+def reference(kind: str, value: t.Optional[bytes]) -> t.Optional[tuple[str, int]]:
+    """The "program" or "map" that a value of a map of this type names, with its id; None when it names none."""
+    at = 4 if kind in DEVICES else 0
+    if value is None or (kind not in OBJECTS and not (at and len(value) == 8)):
+        return None
+    number = int.from_bytes(value[at : at + 4], NATIVE)
+    return (OBJECTS.get(kind, "program"), number) if number else None
+
+
 @dataclass(frozen=True)
 class Shape:
     """What a map's keys and values are. ``cpus`` is 0 for a map that is not per-CPU; ``label`` names it in errors."""

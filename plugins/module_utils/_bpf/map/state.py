@@ -1,128 +1,110 @@
 # Copyright (c) 2026 the ebpf.lab authors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is seen of a map and of our notes on it, and how it is shown."""
+"""What is wanted of a map, what is seen of it and of our notes on it, and how it is shown."""
 
 from __future__ import annotations
 
-import os
-import socket
+import json
 import typing as t
 from dataclasses import dataclass, field
 
-from ..._core.errors import BadInput, KernelRefused
-from ..._core.host import Host
-from ..._kernel.netns import in_netns
+from ..._core.plan import Key
 from ..._kernel.syscall import MapInfo
-from ..pin.folders import check_pin_path, existing, is_bpffs, nearest, ours_and_empty
-from .entries import Map, MapRef
-from .layout import DEVICES, Shape
-from .steps import pin_key
+from ..pin.folders import Folders
+from .entries import MapRef
+from .layout import Shape
+from .new import NewMap
 
 SHOWN = 1000  # entries in a diff and in the result
+
+
+def map_key(path: str) -> Key:
+    """The journal's key of a pin that bpf_map made."""
+    return f"map:{path}"
+
+
+def entry_key(map_id: int, key: bytes) -> Key:
+    """The journal's key of an entry of a map that is not ours; ids are not used twice in one boot."""
+    return f"entry:{map_id}:{key.hex()}"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The map ``ref`` with ``entries``; without ``absent_keys``; with ``exclusive`` without any other.
+
+    ``new``: it is made when it is not there, and pinned at ``pin``. ``pin`` without ``new``: the map that ``ref``
+    finds is pinned there. ``present`` False: the pin that we made goes, and entries of a map that is not ours are put
+    back. ``entries`` and ``absent_keys`` are JSON. ``netns`` is where a devmap's interfaces are. ``raw``: bytes only.
+    ``as_loaded``: a prog_array is left as its object filled it. ``late``: what it depends on has been made by now.
+    """
+
+    ref: MapRef
+    entries: str = "[]"
+    absent_keys: str = "[]"
+    exclusive: bool = False
+    present: bool = True
+    new: t.Optional[NewMap] = None
+    pin: str = ""
+    netns: str = ""
+    raw: bool = False
+    as_loaded: bool = False
+    late: bool = False
+
+    @property
+    def asks(self) -> bool:
+        """Whether anything is said about entries."""
+        return self.exclusive or self.entries != "[]" or self.absent_keys != "[]"
+
+    def listed(self) -> list[dict[str, t.Any]]:
+        """The entries."""
+        found: list[dict[str, t.Any]] = json.loads(self.entries)
+        return found
+
+    def keys_gone(self) -> list[t.Any]:
+        """The keys that are to be absent."""
+        found: list[t.Any] = json.loads(self.absent_keys)
+        return found
+
+
+@dataclass(frozen=True)
+class Saved:
+    """An entry of somebody's map as it was, None for none, and what we may have made of it.
+
+    ``kept`` is the pin that keeps the program or map that it names, ``netns`` where it was written.
+    """
+
+    value: t.Optional[bytes]
+    wrote: tuple[t.Optional[bytes], ...] = ()
+    kept: str = ""
+    netns: str = ""
 
 
 @dataclass(frozen=True)
 class MapState:
     """The map (``shape`` None: not there yet) with those of its entries that matter, and what is pinned at the path.
 
-    ``entries`` has None for a key that is asked for and not there. ``saved`` are entries of a foreign map that we
-    changed, as they were; ``stale`` the journal's keys of such entries of maps that are gone. ``names`` are the
-    interfaces that a devmap's values name, with their indexes.
+    ``entries`` has None for a key that is asked for and not there. ``ours``: we made it; ``used``: a program of ours
+    has it, and may have written into it. ``saved`` are entries of a foreign map that we changed; ``kept`` the pins that
+    keep what such entries named, with their places: those of this map, and those whose place has no use for them.
+    ``names`` are the interfaces that a devmap's values name, with their indexes.
     """
 
     shape: t.Optional[Shape] = None
     entries: t.Mapping[bytes, t.Optional[bytes]] = field(default_factory=dict)
     ours: bool = False
+    used: bool = False
     pinned: t.Optional[MapInfo] = None
     claim: t.Optional[dict[str, t.Any]] = None
-    mounted: bool = True
-    folders: frozenset[str] = frozenset()
-    empty: tuple[str, ...] = ()
-    saved: t.Mapping[bytes, t.Optional[bytes]] = field(default_factory=dict)
-    stale: tuple[str, ...] = ()
+    folders: Folders = field(default_factory=Folders)
+    saved: t.Mapping[bytes, Saved] = field(default_factory=dict)
+    kept: t.Mapping[str, Key] = field(default_factory=dict)
     names: t.Mapping[str, int] = field(default_factory=dict)
 
-
-def observe_pin(host: Host, path: str) -> MapState:
-    """What is pinned at ``path``, and the folders around it."""
-    claim = host.journal.claimed(pin_key(path))
-    opened = Map.open(MapRef(path=path), raw=True)
-    if opened is not None:
-        opened.handle.close()
-    return MapState(
-        pinned=opened.info if opened is not None else None,
-        claim=None if claim is None else claim.value or {},
-        mounted=is_bpffs(nearest(path)),
-        folders=existing(os.path.dirname(path)),
-        empty=ours_and_empty(host, os.path.dirname(path)),
-    )
-
-
-def saved_entries(host: Host, info: MapInfo) -> dict[bytes, t.Optional[bytes]]:
-    """The entries of a foreign map as they were before we changed them."""
-    prefix = f"entry:{info.id}:"
-    found = {}
-    for key, entry in host.journal.entries.items():
-        if key.startswith(prefix) and entry.has_saved:
-            value = entry.saved["value"]
-            found[bytes.fromhex(key[len(prefix) :])] = None if value is None else bytes.fromhex(value)
-    return found
-
-
-def stale_entries(host: Host, label: str) -> tuple[str, ...]:
-    """The journal's keys of saved entries of a map that is gone."""
-    entries = host.journal.entries.items()
-    return tuple(key for key, entry in entries if key.startswith("entry:") and entry.saved["map"] == label)
-
-
-def indexes(netns: str, shape: Shape, values: t.Sequence[t.Any]) -> dict[str, int]:
-    """The indexes of the interfaces that a devmap's values name, as far as they are in the namespace."""
-    if shape.info.type not in DEVICES:
-        return {}
-    wanted = {by_name(value) for value in values}
-
-    def look() -> dict[str, int]:
-        return {name: index for index, name in socket.if_nameindex() if name in wanted}
-
-    try:
-        return in_netns(netns, look)
-    except KernelRefused:
-        return {}
-
-
-def ref_from_params(params: t.Mapping[str, t.Any], pin_too: bool = False) -> tuple[MapRef, str]:
-    """Which map the parameters name, and (``pin_too``) the path at which it is to be pinned. Raises BadInput."""
-    path, number = params.get("path") or "", params.get("id") or 0
-    program, name = str(params.get("program") or ""), params.get("name") or ""
-    ways = [option for option in ("path", "id", "program") if params.get(option)]
-    right = "give a pinned path, an id, or a program and the map's name"
-    if not ways:
-        raise BadInput("path", None, "names no map", right)
-    if len(ways) > (2 if pin_too and path else 1):
-        raise BadInput(ways[-1], params[ways[-1]], f"is given beside {ways[-2]}", right)
-    if bool(program) != bool(name):
-        wrong = "name" if program else "program"
-        raise BadInput(wrong, params.get(wrong), "is missing", "a map is named by its program and its name together")
-    if number < 0:
-        raise BadInput("id", number, "is no id", right)
-    path = check_pin_path("path", path) if path else ""
-    if number or program:
-        return MapRef(id=number, program=program, name=name), path
-    return MapRef(path=path), path if pin_too and params.get("state") == "absent" else ""
-
-
-def is_ours(host: Host, info: MapInfo) -> bool:
-    """Whether the map is one that we made, or a program's that we loaded."""
-    for key, entry in host.journal.entries.items():
-        value = entry.value or {}
-        if not entry.claimed or not isinstance(value, dict):
-            continue
-        if info.id in value.get("map_ids", ()):
-            return True
-        if key.startswith(("pin:", "map:")) and "map_ids" not in value and value.get("id") == info.id:
-            return True
-    return False
+    @property
+    def pinned_by_us(self) -> bool:
+        """Whether what is pinned at the path is what we pinned there."""
+        return self.claim is not None and self.pinned is not None and self.claim.get("id") == self.pinned.id
 
 
 def by_name(value: t.Any) -> str:
@@ -132,14 +114,17 @@ def by_name(value: t.Any) -> str:
 
 
 def with_index(value: t.Any, index: int) -> t.Any:
+    """A devmap's value with the interface's index in place of its name."""
     return {**value, "ifindex": index} if isinstance(value, dict) else index
 
 
 def public(info: MapInfo) -> dict[str, t.Any]:
+    """A map for a reader."""
     names = ("id", "type", "name", "key_size", "value_size", "max_entries", "flags")
     return {name: getattr(info, name) for name in names}
 
 
 def shown(shape: Shape, entries: t.Mapping[bytes, t.Optional[bytes]]) -> list[dict[str, t.Any]]:
+    """Entries as plain values, sorted by the bytes of their keys; no more than anybody reads."""
     there = sorted((key, value) for key, value in entries.items() if value is not None)
     return [{"key": shape.key.decode(key), "value": shape.decode_value(value)} for key, value in there[:SHOWN]]

@@ -16,6 +16,7 @@ from ..._core.command import Runner
 from ..._core.errors import Completed, LabError, ToolMissing, outcome
 
 FLAGS = ("-O2", "-g", "-Wall")
+OBJECT = "object.o"  # the name of what is compiled, in its temporary folder
 # Debian's multiarch folder where it is not simply the machine's name.
 _TRIPLETS = {
     "armv7l": "arm-linux-gnueabihf",
@@ -103,7 +104,7 @@ class Recipe:
 
 def compile_object(runner: Runner, recipe: Recipe, folder: str) -> tuple[str, list[str], list[dict[str, t.Any]]]:
     """Compile inside the empty ``folder``; returns the object's path, the headers it was made from, and warnings."""
-    output, depfile, ir = (os.path.join(folder, name) for name in ("object.o", "object.d", "object.ll"))
+    output, depfile, ir = (os.path.join(folder, name) for name in (OBJECT, "object.d", "object.ll"))
     said = ""
     for argv in recipe.commands(output, depfile, ir):
         # The working directory goes into the debug information: a fixed one makes equal inputs give equal objects.

@@ -1,26 +1,31 @@
 # Copyright (c) 2026 the ebpf.lab authors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Folders that the lab makes, on disk and on bpffs, and the bpffs mount itself: made when missing, gone when empty."""
+"""Folders that the lab makes, on disk and on bpffs, and the bpffs mount itself: made when missing, gone when empty.
+
+What exists is observed once (``Folders``); what has to be made, and what an end empties, is planned from that.
+"""
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import os
-import stat
 import typing as t
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from ..._core import mounts
-from ..._core.errors import BadInput, KernelRefused, LabError, Refused
+from ..._core import files, mounts
+from ..._core.errors import BadInput, Refused
 from ..._core.host import Host
-from ..._core.plan import Note, Step
+from ..._core.own_files import file_key, is_plain, temporary_key
+from ..._core.plan import NOTHING, Forecast, Key, Step
+from .steps import MakeFolder, MountFilesystem, RemoveFolder, Unmount, dir_key, mount_key
 
 MOUNT = "/sys/fs/bpf"
 MAGIC = 0xCAFE4A11  # BPF_FS_MAGIC, linux/magic.h
 # The kernel itself puts these into the root of each new bpffs when it has BPF_PRELOAD.
 PRELOADED = frozenset({"progs.debug", "maps.debug"})
+BPFFS = MountFilesystem(MOUNT, "bpf", "bpffs", MAGIC, "mode=0700")
+THINGS = ("pin", "map", "kept", "file", "dir", "mount")  # the kinds of keys whose place is a path
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -45,6 +50,13 @@ def nearest(path: str) -> str:
     return path
 
 
+def above(path: str) -> t.Iterator[str]:
+    """``path`` and the folders above it, inner first, without the root."""
+    while path != "/":
+        yield path
+        path = os.path.dirname(path)
+
+
 def check_pin_path(option: str, path: str) -> str:
     """A folder or pin below a bpffs, normalised. Raises BadInput; looks at the text only."""
     right = f"give an absolute path below {MOUNT} such as {MOUNT}/ebpf"
@@ -59,105 +71,113 @@ def check_pin_path(option: str, path: str) -> str:
 
 
 @dataclass(frozen=True)
-class Mount(Step):
-    """Mount one of the kernel's own file systems; ``filesystem`` is its type, ``name`` what people call it."""
+class Folders:
+    """Some folders and those above them: which exist, and what is in those that are ours.
 
-    path: str
-    filesystem: str
-    name: str
-    magic: int
-    options: str = ""
+    ``inside`` has the names in each folder that we made, and in the bpffs that we mounted; ``bpffs`` are those paths
+    whose nearest existing folder lies on a bpffs.
+    """
 
-    def title(self) -> str:
-        return f"mount {self.name} at {self.path}"
+    exist: frozenset[str] = frozenset()
+    inside: t.Mapping[str, frozenset[str]] = field(default_factory=dict)
+    bpffs: frozenset[str] = frozenset()
 
-    def apply(self, host: Host) -> None:
-        if lies_on(self.path, self.magic):
-            return
-        kind = self.filesystem.encode()
-        result = _libc.mount(kind, os.fsencode(self.path), kind, ctypes.c_ulong(0), self.options.encode())
-        if result != 0:
-            fix = f"The kernel needs to have {self.name}, and the caller to be root."
-            raise KernelRefused(self.title(), ctypes.get_errno(), fix=fix)
-        host.kept["made", self.path] = True
-        # Which one is ours, should somebody mount another one over it.
-        host.journal.write([Note("claim", f"mount:{self.path}", {"device": mounts.device(self.path)})])
+    def exists(self, path: str, coming: Forecast = NOTHING) -> bool:
+        """Whether a folder will be there after what is coming."""
+        told = coming.get(dir_key(path)) or coming.get(mount_key(path))
+        return path in self.exist if told is None else told.what == "made"
 
-    def undo(self, host: Host) -> None:
-        if host.kept.get(("made", self.path)) and not self.held():
-            unmount(self.path)
-            del host.kept["made", self.path]
 
-    def held(self) -> bool:
-        """Whether somebody's things would go with the mount."""
+def look(host: Host, *paths: str) -> Folders:
+    """What there is of ``paths`` and of the folders above them. Raises Refused for what another mount hides."""
+    for path in paths:
+        refuse_hidden(host, path)
+    exist: set[str] = set()
+    inside: dict[str, frozenset[str]] = {}
+    for path in dict.fromkeys(folder for one in paths for folder in above(one)):
+        if not os.path.isdir(path):
+            continue
+        exist.add(path)
+        ours = host.journal.claimed(dir_key(path)) is not None and not os.path.islink(path)
+        mounted = _is_our_mount(host, path)
+        if ours or mounted:
+            names = frozenset(os.listdir(path)) - (PRELOADED if mounted else frozenset())
+            inside[path] = frozenset(name for name in names if not is_left_over(host, path, name))
+    return Folders(frozenset(exist), inside, frozenset(path for path in paths if is_bpffs(nearest(path))))
+
+
+def on_bpffs(host: Host) -> list[str]:
+    """The folders below the usual place of the bpffs that were made on this run's behalf."""
+    claims = host.journal.claims(dir_key(f"{MOUNT}/"), owner=host.journal.owner)
+    places = (key.partition(":")[2] for key in claims)
+    return sorted(path for path in places if is_plain(path))
+
+
+def is_left_over(host: Host, folder: str, name: str) -> bool:
+    """Whether a killed run has left it, and the next one removes it before it does anything else."""
+    file = f"{folder}/{name[len(files.TEMPORARY) :]}" if name.startswith(files.TEMPORARY) else ""
+    return any(key in host.journal.entries for key in (temporary_key(f"{folder}/{name}"), file_key(file)))
+
+
+def hider_of(host: Host, path: str) -> t.Optional[tuple[str, mounts.MountPoint]]:
+    """The place of ours at ``path`` or above that another mount hides, and that mount."""
+    for place in above(path):
+        for key in (dir_key(place), mount_key(place)):
+            claim = host.journal.claimed(key)
+            device = (claim.value or {}).get("device") if claim is not None else None
+            if device is None or (os.path.lexists(place) and mounts.device(place) == device):
+                continue
+            hider = mounts.hiding(place, device)
+            if hider is not None:
+                return place, hider
+    return None
+
+
+def refuse_hidden(host: Host, path: str) -> None:
+    """Raise Refused for what lies in a place of ours that another mount hides: it would be taken for gone, and stay."""
+    found = hider_of(host, path)
+    if found is not None:
+        place, hider = found
+        raise Refused(
+            f"Somebody mounted a {hider.filesystem} at {hider.path}, which hides the lab's {place}: what is in "
+            "there can be neither seen nor removed.",
+            f"Run umount {hider.path}, then run again.",
+        )
+
+
+def _is_our_mount(host: Host, path: str) -> bool:
+    """Whether what is seen at ``path`` is the mount that the journal claims."""
+    claim = host.journal.claimed(mount_key(path))
+    if claim is None or mounts.at(path) is None:
         return False
-
-    def notes(self) -> tuple[Note, ...]:
-        return (Note("claim", f"mount:{self.path}"),)
+    return bool((claim.value or {}).get("device") in (None, mounts.device(path)))
 
 
-@dataclass(frozen=True)
-class MountBpffs(Mount):
-    """Mount a bpffs at its usual place."""
-
-    path: str = MOUNT
-    filesystem: str = "bpf"
-    name: str = "bpffs"
-    magic: int = MAGIC
-    options: str = "mode=0700"
-
-    def held(self) -> bool:
-        try:
-            return bool(set(os.listdir(self.path)) - PRELOADED)
-        except OSError:
-            return True
-
-
-@dataclass(frozen=True)
-class MakeFolder(Step):
-    """Make one folder. ``volatile``: a reboot takes it away (bpffs)."""
-
-    path: str
-    volatile: bool = True
-
-    def title(self) -> str:
-        return f"make the folder {self.path}"
-
-    def apply(self, host: Host) -> None:
-        try:
-            os.mkdir(self.path, 0o700 if self.volatile else 0o755)
-        except FileExistsError:
-            if os.path.isdir(self.path):
-                return
-            raise LabError(f"{self.title()}: something else of that name is there.", "Move it away.") from None
-        except OSError as error:
-            raise LabError(f"{self.title()}: {error.strerror}.") from error
-        host.kept["made", self.path] = True
-        if self.volatile:  # on which bpffs, should somebody mount another one over it
-            host.journal.write([Note("claim", f"dir:{self.path}", {"device": mounts.device(self.path)})])
-
-    def undo(self, host: Host) -> None:
-        if host.kept.get(("made", self.path)):
-            with contextlib.suppress(OSError):  # another part of the same run still has something in it
-                os.rmdir(self.path)
-                del host.kept["made", self.path]
-
-    def notes(self) -> tuple[Note, ...]:
-        return (Note("claim", f"dir:{self.path}", volatile=self.volatile),)
-
-
-def making(path: str, exists: t.Collection[str], *, volatile: bool = True) -> tuple[Step, ...]:
-    """The steps that make ``path`` and what is missing above it; ``exists`` are those folders above that are there."""
+def making(path: str, now: Folders, coming: Forecast = NOTHING, *, lasting: bool = False) -> tuple[Step, ...]:
+    """The steps that make ``path`` and what is missing above it."""
     missing = []
-    while path not in exists and path != "/":
-        missing.append(MakeFolder(path, volatile))
-        path = os.path.dirname(path)
+    for folder in above(path):
+        if now.exists(folder, coming):
+            break
+        missing.append(MakeFolder(folder, lasting))
     return tuple(reversed(missing))
 
 
-def mounting(step: Mount, exists: t.Collection[str]) -> Mount:
-    """``step``, when there is a place to mount at; the kernel makes it, so ``exists`` without it tells of a mount."""
-    if step.path not in exists:
+def making_on_bpffs(option: str, path: str, now: Folders, coming: Forecast = NOTHING) -> tuple[Step, ...]:
+    """The steps that make ``path``, and mount the bpffs that it is to lie on. Raises Refused where there is none."""
+    mounted = coming.get(mount_key(MOUNT))
+    if path in now.bpffs and not (mounted is not None and mounted.what == "removed"):
+        return making(path, now, coming)
+    if not path.startswith(f"{MOUNT}/"):
+        raise Refused(f"{option}: {path} is not on a bpffs.", f"Choose a folder below {MOUNT}, or mount one there.")
+    mount = () if mounted is not None and mounted.what == "made" else (mounting(BPFFS, now),)
+    fresh = Folders(exist=frozenset({MOUNT}))  # what is at the place now will be hidden
+    return (*mount, *making(path, fresh, {key: told for key, told in coming.items() if told.what == "made"}))
+
+
+def mounting(step: MountFilesystem, now: Folders) -> MountFilesystem:
+    """``step``, when there is a place to mount at: the kernel makes it, so that its lack tells of another mount."""
+    if step.path not in now.exist:
         raise Refused(
             f"{step.path} does not exist, so {step.name} cannot be mounted there: the kernel has no {step.name}, or "
             "another mount hides its folder.",
@@ -166,108 +186,42 @@ def mounting(step: Mount, exists: t.Collection[str]) -> Mount:
     return step
 
 
-def ensure(host: Host, path: str) -> None:
-    """Make a folder on bpffs, and the mount, when an earlier step of the same run has just swept them away."""
-    steps = making(path, existing(path))
-    if not is_bpffs(nearest(path)):
-        steps = (MountBpffs(), *making(path, {MOUNT}))
-    for step in steps:
-        step.apply(host)
-        host.journal.write(step.notes())
+def emptying(path: str, now: Folders, gone: t.Collection[str] = (), coming: Forecast = NOTHING) -> tuple[Step, ...]:
+    """The steps that remove our folders and our mount at ``path`` and above, as far as nothing is in them then.
 
-
-def existing(path: str) -> frozenset[str]:
-    """``path`` and the folders above it, as far as they exist."""
-    found = set()
-    while path != "/":
-        if os.path.isdir(path):
-            found.add(path)
-        path = os.path.dirname(path)
-    return frozenset(found)
-
-
-def unmount(path: str) -> None:
-    """Unmount what is mounted at ``path``. Raises KernelRefused (EBUSY: somebody uses it)."""
-    if _libc.umount2(os.fsencode(path), 0) != 0:
-        raise KernelRefused(f"unmount {path}", ctypes.get_errno(), fix="Close what is open in it, then run again.")
-
-
-def ours_and_empty(host: Host, path: str) -> tuple[str, ...]:
-    """The claimed folders and the claimed mount at ``path`` and above that hold nothing but each other, inner first."""
-    found: list[str] = []
-    while path != "/":
-        if host.journal.claimed(f"dir:{path}") and os.path.isdir(path) and not os.path.islink(path):
-            if set(os.listdir(path)) - {os.path.basename(inner) for inner in found[-1:]}:
-                break
-            found.append(path)
-        elif _is_our_mount(host, path) and is_bpffs(path):
-            if not set(os.listdir(path)) - PRELOADED - {os.path.basename(inner) for inner in found[-1:]}:
-                found.append(path)
+    ``gone`` are the paths that the caller's own steps remove; what is coming tells of those of others.
+    """
+    steps: list[Step] = []
+    away = set(gone)
+    for folder in above(path):
+        if folder not in now.inside:
+            if now.exists(folder, coming):
+                break  # somebody else's: it stays, and so does what it is in
+            continue
+        if not now.exists(folder, coming):
+            away.add(folder)
+            continue
+        if any(not _gone(f"{folder}/{name}", away, coming) for name in now.inside[folder]) or _made(folder, coming):
             break
-        elif os.path.isdir(path):
-            break
-        path = os.path.dirname(path)
-    return tuple(found)
+        step: Step = Unmount(BPFFS) if folder == MOUNT else RemoveFolder(folder)
+        steps.append(step)
+        away.add(folder)
+    return tuple(steps)
 
 
-def _is_our_mount(host: Host, path: str) -> bool:
-    """Whether what is seen at ``path`` is the mount that the journal claims."""
-    claim = host.journal.claimed(f"mount:{path}")
-    if claim is None or mounts.at(path) is None:
-        return False
-    here = mounts.device(path)
-    return bool((claim.value or {}).get("device", here) == here)
+def _keys(path: str) -> t.Iterator[Key]:
+    return (f"{kind}:{path}" for kind in THINGS)
 
 
-def sweep(host: Host, path: str) -> None:
-    """After the last thing in a folder was removed: remove what ``ours_and_empty`` finds, forget what is gone."""
-    for folder in ours_and_empty(host, path):
-        mounted = host.journal.claimed(f"mount:{folder}") is not None
-        mode = stat.S_IMODE(os.stat(folder).st_mode)
-        if mounted:
-            unmount(folder)
-        else:
-            try:
-                os.rmdir(folder)
-            except OSError as error:
-                raise LabError(f"remove the folder {folder}: {error.strerror}.") from error
-        host.kept.setdefault(("swept", path), []).append((folder, mounted, mode))
-        host.journal.write([Note("release", f"{'mount' if mounted else 'dir'}:{folder}")])
-    host.journal.write(Note("release", key) for key in _gone(host, path))
+def _gone(path: str, away: t.Collection[str], coming: Forecast) -> bool:
+    told = [coming[key].what for key in _keys(path) if key in coming]
+    return path in away or (bool(told) and all(what == "removed" for what in told))
 
 
-def _gone(host: Host, path: str) -> t.Iterator[str]:
-    """The claims of folders and of a mount at ``path`` and above that somebody else has removed."""
-    while path != "/":
-        if host.journal.claimed(f"dir:{path}") and not os.path.isdir(path):
-            yield f"dir:{path}"
-        if host.journal.claimed(f"mount:{path}") and not _is_our_mount(host, path):
-            yield f"mount:{path}"
-        path = os.path.dirname(path)
-
-
-def unsweep(host: Host, path: str) -> None:
-    """Take ``sweep`` back, outermost first. The journal is put back by whoever undoes the run."""
-    for folder, mounted, mode in reversed(host.kept.pop(("swept", path), [])):
-        if mounted:
-            MountBpffs(folder).apply(host)
-        else:
-            with contextlib.suppress(FileExistsError):
-                os.mkdir(folder, 0o700)
-                os.chmod(folder, mode)
-
-
-@dataclass(frozen=True)
-class Sweep(Step):
-    """Remove the empty folders and the mount that we made and that somebody else has emptied."""
-
-    path: str
-
-    def title(self) -> str:
-        return f"remove what is empty and ours at {self.path}"
-
-    def apply(self, host: Host) -> None:
-        sweep(host, self.path)
-
-    def undo(self, host: Host) -> None:
-        unsweep(host, self.path)
+def _made(folder: str, coming: Forecast) -> bool:
+    """Whether somebody else's step puts something into the folder."""
+    for key, told in coming.items():
+        kind, _colon, path = key.partition(":")
+        if kind in THINGS and told.what == "made" and os.path.dirname(path) == folder:
+            return True
+    return False

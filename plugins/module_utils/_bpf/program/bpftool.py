@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import glob
 import os
 import re
 import typing as t
@@ -13,10 +12,7 @@ from dataclasses import dataclass
 
 from ..._core.command import Runner
 from ..._core.errors import Completed, LabError, ToolMissing, outcome
-
-# Ubuntu's package linux-tools-common puts a script of bpftool's name there that looks for the running kernel's own.
-WRAPPER_SAYS = "not found for kernel"
-VERSIONED = "/usr/lib/linux-tools/*/bpftool"
+from ..._kernel import bpftool
 
 _LOG = re.compile(r"-- BEGIN PROG LOAD LOG --\n(?P<log>.*?)(?:libbpf: )?-- END PROG LOAD LOG --", re.DOTALL)
 _PROGRAM = re.compile(r"libbpf: (?:prog|load bpf program) '(?P<name>[^']*)'")
@@ -141,20 +137,11 @@ class Bpftool:
 
     def _run(self, arguments: t.Sequence[str]) -> Completed:
         done = self.runner.run(["bpftool", *arguments], check=False, timeout=120)
-        if done.rc != 0 and WRAPPER_SAYS in done.stdout + done.stderr:
-            # The versioned binaries run on any kernel; the newest is last.
-            for path in sorted(glob.glob(VERSIONED), reverse=True):
-                return self.runner.run([path, *arguments], check=False, timeout=120)
+        if done.rc != 0 and bpftool.WRAPPER_SAYS in done.stdout + done.stderr:
+            for found in bpftool.versioned(self.runner):
+                return self.runner.run([found.path, *arguments], check=False, timeout=120)
             raise ToolMissing("bpftool for the running kernel", "linux-tools-$(uname -r) or linux-tools-generic")
         return done
-
-    def version(self) -> str:
-        """The version that ``bpftool version`` answers, such as "7.1.0". Raises LabError when it answers none."""
-        done = self._run(["version"])
-        match = re.search(r"bpftool v(\S+)", done.stdout)
-        if done.rc != 0 or match is None:
-            raise LabError(f"bpftool does not run here: {(done.stderr or done.stdout).strip()[-200:]}.")
-        return match[1]
 
     def loadall(
         self,

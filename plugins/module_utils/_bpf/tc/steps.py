@@ -10,41 +10,18 @@ from dataclasses import dataclass
 
 from ..._core.errors import BadInput, KernelRefused, LabError
 from ..._core.host import Host
-from ..._core.plan import Note, Step
-from ..._kernel import syscall
+from ..._core.plan import Done, Key, Learned, Note, Step, make, unmade
+from ..._kernel import lookup, syscall
 from ..._kernel.rtnl import tc
 from ..._kernel.syscall import Handle, closing
-from ..xdp.steps import find_link, find_program
+from ..interface import need, place
+from .state import Slot, qdisc_key
 
 TYPE = "sched_cls"
 
 
-@dataclass(frozen=True)
-class Slot:
-    """A filter's place: an interface's hook, a priority and a handle."""
-
-    interface: str
-    netns: str
-    direction: str
-    priority: int
-    handle: int
-
-    @property
-    def key(self) -> str:
-        """The journal's key."""
-        return f"tc:{self.netns}:{self.interface}:{self.direction}:{self.priority}:{self.handle}"
-
-    def __str__(self) -> str:
-        where = f" in the namespace {self.netns}" if self.netns else ""
-        return f"{self.direction} of {self.interface}{where}"
-
-
-def qdisc_key(netns: str, interface: str) -> str:
-    """The journal's key of an interface's clsact qdisc."""
-    return f"qdisc:{netns}:{interface}"
-
-
-def _request(host: Host, netns: str, message: t.Any, doing: str) -> None:
+def request(host: Host, netns: str, message: t.Any, doing: str) -> None:
+    """One request to the kernel. Raises KernelRefused."""
     (answer,) = host.netlink(netns).request([message])
     if answer.error:
         raise KernelRefused(doing, answer.error, answer.said)
@@ -56,23 +33,6 @@ def wrong_type(program: str, kind: str) -> BadInput:
     return BadInput("program", program, f"is a program of the type {kind}", right)
 
 
-def ensure_clsact(host: Host, netns: str, interface: str, index: int) -> None:
-    """Give an interface the clsact qdisc, when it has none: an earlier step of the same run may have swept it away."""
-    if not tc.qdisc(host.netlink(netns), index):
-        _request(host, netns, tc.make_clsact(index), f"add the clsact qdisc to {interface}")
-        host.journal.write([Note("claim", qdisc_key(netns, interface), {"ifindex": index})])
-
-
-def sweep_clsact(host: Host, netns: str, interface: str, index: int) -> None:
-    """Take our clsact qdisc away once nobody has a filter on it: filters go with it."""
-    netlink = host.netlink(netns)
-    ours = host.journal.claimed(qdisc_key(netns, interface)) is not None
-    if ours and not any(tc.filters(netlink, index, direction) for direction in tc.HOOKS):
-        if tc.qdisc(netlink, index) == "clsact":
-            _request(host, netns, tc.remove_clsact(index), f"remove the clsact qdisc of {interface}")
-        host.journal.write([Note("release", qdisc_key(netns, interface))])
-
-
 @dataclass(frozen=True)
 class MakeClsact(Step):
     """Give an interface the clsact qdisc, whose hooks filters are attached to."""
@@ -82,108 +42,117 @@ class MakeClsact(Step):
     interface: str
     netns: str
 
+    @property
+    def key(self) -> Key:
+        """The journal's."""
+        return qdisc_key(self.netns, self.interface)
+
     def title(self) -> str:
-        return f"add the clsact qdisc to {self.interface}" + (f" in the namespace {self.netns}" if self.netns else "")
+        return f"add the clsact qdisc to {place(self.netns, self.interface)}"
 
-    def apply(self, host: Host) -> None:
-        link = find_link(host, self.netns, self.interface)
-        ensure_clsact(host, self.netns, self.interface, link.index)
+    def notes(self, learned: Learned) -> tuple[Note, ...]:
+        return (make(self.key, {"new": True}),)
 
-    def undo(self, host: Host) -> None:
-        link = find_link(host, self.netns, self.interface)
-        sweep_clsact(host, self.netns, self.interface, link.index)
-
-    def notes(self) -> tuple[Note, ...]:
-        return (Note("claim", qdisc_key(self.netns, self.interface)),)
+    def apply(self, host: Host, learned: Learned) -> Done:
+        link = need(host, self.netns, self.interface)
+        request(host, self.netns, tc.make_clsact(link.index), self.title())
+        return Done(undo=(RemoveClsact(self.interface, self.netns),), learned={self.key: {"ifindex": link.index}})
 
 
 @dataclass(frozen=True)
-class SweepClsact(Step):
-    """Take our clsact qdisc away, whose last filter somebody else has taken."""
-
-    libraries: t.ClassVar[tuple[str, ...]] = ("pyroute2",)
-
-    interface: str
-    netns: str
+class RemoveClsact(MakeClsact):
+    """Take our clsact qdisc away, at which nobody has a filter any more: filters would go with it."""
 
     def title(self) -> str:
-        where = f" in the namespace {self.netns}" if self.netns else ""
-        return f"remove the empty clsact qdisc of {self.interface}{where}"
+        return f"remove the empty clsact qdisc of {place(self.netns, self.interface)}"
 
-    def apply(self, host: Host) -> None:
-        link = find_link(host, self.netns, self.interface)
-        sweep_clsact(host, self.netns, self.interface, link.index)
+    def notes(self, learned: Learned) -> tuple[Note, ...]:
+        return (unmade(self.key),)
 
-    def undo(self, host: Host) -> None:
-        link = find_link(host, self.netns, self.interface)
-        ensure_clsact(host, self.netns, self.interface, link.index)
+    def apply(self, host: Host, learned: Learned) -> Done:
+        link = need(host, self.netns, self.interface)
+        netlink = host.netlink(self.netns)
+        if tc.qdisc(netlink, link.index) != "clsact":
+            return Done()
+        if any(tc.filters(netlink, link.index, direction) for direction in tc.HOOKS):
+            raise LabError(f"{self.title()}: there is a filter at it.", "Look whose it is.")
+        request(host, self.netns, tc.remove_clsact(link.index), self.title())
+        return Done(undo=(MakeClsact(self.interface, self.netns),))
 
 
 @dataclass(frozen=True)
 class _Change(Step):
-    """A change of one slot; the program that was there is held until the call is over."""
+    """A change of one slot."""
 
     libraries: t.ClassVar[tuple[str, ...]] = ("pyroute2",)
 
     slot: Slot
 
-    def current(self, host: Host) -> tuple[int, t.Optional[tc.Filter]]:
-        """The interface's index and what is in the slot."""
-        link = find_link(host, self.slot.netns, self.slot.interface)
+    def current(self, host: Host, expected: t.Collection[int]) -> tuple[int, t.Optional[tc.Filter]]:
+        """The interface's index and what is in the slot. Raises LabError when that is none of ``expected``."""
+        link = need(host, self.slot.netns, self.slot.interface)
         here = tc.filters(host.netlink(self.slot.netns), link.index, self.slot.direction)
-        mine = (self.slot.priority, self.slot.handle)
-        return link.index, next((entry for entry in here if (entry.priority, entry.handle) == mine), None)
+        now = next((entry for entry in here if self.slot.holds(entry)), None)
+        if now is not None and now.id not in expected:
+            raise LabError(f"interface: somebody put another filter at {self.slot} in the meantime.", "Run again.")
+        return link.index, now
 
-    def set(self, host: Host, handle: int, name: str) -> None:
-        """Put a program into the slot, in place of what is there; -1 takes that away."""
-        index, now = self.current(host)
-        held = Handle(syscall.program_fd(now.id)) if now is not None and now.id else None
-        place = (index, self.slot.direction, self.slot.priority, self.slot.handle)
-        if handle >= 0:
-            ensure_clsact(host, self.slot.netns, self.slot.interface, index)
-            message = tc.set_filter(*place, handle, name, now is not None)
-        elif now is not None:
-            message = tc.remove_filter(*place)
-        else:
-            return
-        _request(host, self.slot.netns, message, self.title())
-        if handle < 0:
-            sweep_clsact(host, self.slot.netns, self.slot.interface, index)
-        host.kept[self, "before"] = (held, now.name if now is not None else "")
-        if held is not None:
-            host.kept[self, "handle"] = held
+    def set(self, host: Host, index: int, handle: int, name: str, now: t.Optional[tc.Filter]) -> None:
+        """Put a program into the slot, in place of what is there. Raises KernelRefused."""
+        where = (index, self.slot.direction, self.slot.priority, self.slot.handle)
+        request(host, self.slot.netns, tc.set_filter(*where, handle, name, now is not None), self.title())
 
-    def undo(self, host: Host) -> None:
-        held, name = host.kept.pop((self, "before"), (None, ""))
-        self.set(host, -1 if held is None else held.fd, name)
+    def undone(self, host: Host, now: t.Optional[tc.Filter], old: t.Optional[Handle], new: int) -> Done:
+        """The way back to the filter ``now`` from the program ``new``, 0 for none."""
+        if now is None or old is None:
+            return Done(undo=(DetachFilter(self.slot, new),))
+        entry = host.journal.claimed(self.slot.key)
+        again = AttachAgain(self.slot, now.id, now.name, new, None if entry is None else entry.value)
+        return Done(undo=(again,), handles={f"program {now.id}": old})
+
+
+def hold(now: t.Optional[tc.Filter]) -> t.Optional[Handle]:
+    """The program of a BPF filter, held."""
+    return Handle(syscall.program_fd(now.id)) if now is not None and now.id else None
 
 
 @dataclass(frozen=True)
 class AttachFilter(_Change):
-    """Put ``program`` into the slot, in place of the program ``replaces`` (0: the slot is free)."""
+    """Put ``program`` into the slot, in place of the program ``replaces`` (0: the slot is free).
+
+    ``id`` is the program's as far as it is known.
+    """
 
     program: str
     replaces: int = 0
+    id: int = 0
 
     def title(self) -> str:
         instead = f" in place of the program {self.replaces}" if self.replaces else ""
         return f"attach {self.program} to {self.slot}{instead}, priority {self.slot.priority}"
 
-    def apply(self, host: Host) -> None:
-        wanted = find_program(self.program, TYPE)
-        if wanted is None:
-            raise LabError(f"program: {self.program} is not there.", "Load it first, with type: classifier.")
+    def notes(self, learned: Learned) -> tuple[Note, ...]:
+        return (make(self.slot.key, {"id": self.id, "program": self.program}),)
+
+    def apply(self, host: Host, learned: Learned) -> Done:
+        wanted = lookup.program(self.program, TYPE)
+        if wanted is None or (self.id and wanted.id != self.id):
+            why = "is not there" if wanted is None else "is another one by now"
+            raise LabError(f"program: {self.program} {why}.", "Load it first, with type: classifier.")
         if wanted.type != TYPE:
             raise wrong_type(self.program, wanted.type)
-        _index, now = self.current(host)
-        if now is not None and now.id not in (self.replaces, wanted.id):
-            raise LabError(f"interface: somebody put another filter at {self.slot} in the meantime.", "Run again.")
-        with closing(syscall.program_fd(wanted.id)) as handle:
-            self.set(host, handle, wanted.name)
-        host.journal.write([Note("claim", self.slot.key, {"id": wanted.id, "program": self.program})])
-
-    def notes(self) -> tuple[Note, ...]:
-        return (Note("claim", self.slot.key),)
+        index, now = self.current(host, (self.replaces, wanted.id))
+        old = hold(now)
+        try:
+            with closing(syscall.program_fd(wanted.id)) as handle:
+                self.set(host, index, handle, wanted.name, now)
+        except LabError:
+            if old is not None:
+                old.close()
+            raise
+        done = self.undone(host, now, old, wanted.id)
+        value = {"id": wanted.id, "program": self.program, "ifindex": index}
+        return Done(done.undo, {self.slot.key: value}, done.handles)
 
 
 @dataclass(frozen=True)
@@ -195,11 +164,46 @@ class DetachFilter(_Change):
     def title(self) -> str:
         return f"detach the program {self.id} from {self.slot}"
 
-    def apply(self, host: Host) -> None:
-        _index, now = self.current(host)
-        if now is not None and now.id != self.id:
-            raise LabError(f"interface: somebody put another filter at {self.slot} in the meantime.", "Run again.")
-        self.set(host, -1, "")
+    def notes(self, learned: Learned) -> tuple[Note, ...]:
+        return (unmade(self.slot.key),)
 
-    def notes(self) -> tuple[Note, ...]:
-        return (Note("release", self.slot.key),)
+    def apply(self, host: Host, learned: Learned) -> Done:
+        index, now = self.current(host, (self.id,))
+        if now is None:
+            return Done()
+        old = hold(now)
+        try:
+            message = tc.remove_filter(index, self.slot.direction, self.slot.priority, self.slot.handle)
+            request(host, self.slot.netns, message, self.title())
+        except KernelRefused:
+            if old is not None:
+                old.close()
+            raise
+        return self.undone(host, now, old, 0)
+
+
+@dataclass(frozen=True)
+class AttachAgain(_Change):
+    """Put the program ``id``, which the run holds, back into the slot, in place of ``replaces``.
+
+    ``name`` is the filter's; ``value`` what the journal noted of it when it was ours.
+    """
+
+    id: int
+    name: str
+    replaces: int = 0
+    value: t.Any = None
+
+    def __hash__(self) -> int:
+        return hash((self.slot, self.id))
+
+    def title(self) -> str:
+        return f"attach the program {self.id} to {self.slot} again, priority {self.slot.priority}"
+
+    def notes(self, learned: Learned) -> tuple[Note, ...]:
+        return (unmade(self.slot.key),) if self.value is None else (make(self.slot.key, self.value),)
+
+    def apply(self, host: Host, learned: Learned) -> Done:
+        index, now = self.current(host, (self.replaces, self.id))
+        self.set(host, index, learned.handle(f"program {self.id}").fd, self.name, now)
+        return Done(learned={} if self.value is None else {self.slot.key: self.value})

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 the ebpf.lab authors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""xdp_test_run and bpf_stats_info with real programs; the action plugin by a real play on localhost."""
+"""bpf_test_run and bpf_stats_info with real programs; the action plugin by a real play on localhost."""
 
 from __future__ import annotations
 
@@ -95,10 +95,11 @@ def test_verdicts_and_maps_that_are_put_back(programs: str, run_module: t.Any) -
         {"name": "tcp", "hex": TCP.replace(" ", ""), "expect": "XDP_DROP"},
         {"hex": ETHERNET},
     ]
-    for check in (True, False):
-        result = run_module(
-            "xdp_test_run", program=f"{programs}/only_icmp", packets=packets, maps=["protocols"], check=check
-        )
+    wanted = {"program": f"{programs}/only_icmp", "packets": packets, "maps": ["protocols"]}
+    skipped = run_module("bpf_test_run", **wanted, check=True)
+    assert skipped["skipped"] and f"would run {programs}/only_icmp on 3 packets" in skipped["msg"]
+    for _turn in range(2):
+        result = run_module("bpf_test_run", **wanted)
         assert not result["changed"]
         assert [entry["verdict"] for entry in result["results"]] == ["XDP_PASS", "XDP_DROP", "XDP_PASS"]
         assert result["results"][2]["name"] == "packet 3" and not result["results"][0]["changed_packet"]
@@ -108,11 +109,11 @@ def test_verdicts_and_maps_that_are_put_back(programs: str, run_module: t.Any) -
 
 def test_repeat_and_a_packet_that_grows(programs: str, run_module: t.Any) -> None:
     result = run_module(
-        "xdp_test_run", program=f"{programs}/only_icmp", packets=[{"hex": PING}], repeat=10000, maps=["protocols"]
+        "bpf_test_run", program=f"{programs}/only_icmp", packets=[{"hex": PING}], repeat=10000, maps=["protocols"]
     )
     assert result["maps"]["protocols"] == [{"key": 1, "value": 10000}] and counted() == []
     assert result["results"][0]["ns_per_run"] > 0
-    (grown,) = run_module("xdp_test_run", program=f"{programs}/back", packets=[{"hex": PING}])["results"]
+    (grown,) = run_module("bpf_test_run", program=f"{programs}/back", packets=[{"hex": PING}])["results"]
     assert grown["verdict"] == "XDP_TX" and grown["changed_packet"]
     assert len(grown["packet_out"]) == len(PING.replace(" ", "")) + 8
 
@@ -120,13 +121,13 @@ def test_repeat_and_a_packet_that_grows(programs: str, run_module: t.Any) -> Non
 def test_a_classifier(programs: str, run_module: t.Any) -> None:
     number = json.loads(sh("bpftool", "-j", "prog", "show", "pinned", f"{programs}/shot"))["id"]
     packets = [{"hex": "00" * 20}, {"hex": "00" * 80, "expect": "TC_ACT_SHOT"}]
-    result = run_module("xdp_test_run", program=number, packets=packets)
+    result = run_module("bpf_test_run", program=number, packets=packets)
     assert [entry["verdict"] for entry in result["results"]] == ["TC_ACT_UNSPEC", "TC_ACT_SHOT"]
 
 
 def test_another_verdict_than_expected_fails_and_shows_all(programs: str, run_module: t.Any) -> None:
     packets = [{"name": "tcp", "hex": TCP, "expect": "XDP_PASS"}, {"hex": PING}]
-    result = run_module("xdp_test_run", program=f"{programs}/only_icmp", packets=packets, fails=True)
+    result = run_module("bpf_test_run", program=f"{programs}/only_icmp", packets=packets, fails=True)
     assert "tcp: XDP_DROP instead of XDP_PASS" in result["msg"]
     assert [entry["passed"] for entry in result["results"]] == [False, True]
 
@@ -135,7 +136,7 @@ def test_another_verdict_than_expected_fails_and_shows_all(programs: str, run_mo
     ("params", "words"),
     [
         ({"program": f"{PINS}/nothing"}, ["nothing", "no program"]),
-        ({"program": f"{PINS}/protocols"}, ["protocols", "no program"]),
+        ({"program": f"{PINS}/protocols"}, ["protocols", "the pin of a map"]),
         ({"packets": []}, ["packets", "empty"]),
         ({"packets": [{"hex": "zz"}]}, ["packets[0].hex", "hexadecimal"]),
         ({"packets": [{"hex": "00"}]}, ["packets[0].hex", "14 to 65535"]),
@@ -150,7 +151,7 @@ def test_bad_input_is_one_sentence(
     programs: str, run_module: t.Any, params: dict[str, t.Any], words: list[str]
 ) -> None:
     wanted = {"program": f"{PINS}/only_icmp", "packets": [{"hex": PING}], **params}
-    message = run_module("xdp_test_run", **wanted, fails=True)["msg"]
+    message = run_module("bpf_test_run", **wanted, fails=True)["msg"]
     assert all(word in message for word in words), message
 
 
@@ -174,11 +175,11 @@ def test_packets_by_fields_and_from_a_capture(programs: str, collections: pathli
                     "vars": {"ansible_python_interpreter": sys.executable},
                     "tasks": [
                         {
-                            "ebpf.lab.xdp_test_run": {"program": f"{programs}/only_icmp", "packets": packets},
+                            "ebpf.lab.bpf_test_run": {"program": f"{programs}/only_icmp", "packets": packets},
                             "register": "ran",
                         },
                         {
-                            "ebpf.lab.xdp_test_run": {"program": f"{programs}/only_icmp", "packets": bad},
+                            "ebpf.lab.bpf_test_run": {"program": f"{programs}/only_icmp", "packets": bad},
                             "register": "refused",
                             "ignore_errors": True,
                         },
