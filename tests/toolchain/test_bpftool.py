@@ -15,6 +15,7 @@ import stand_ins
 
 URL = f"{stand_ins.GIT_URL}/linux"
 OURS = "/usr/local/sbin/bpftool"
+JOURNAL = "/var/lib/ebpf.lab/journal.jsonl"
 FROM_GIT = {"source": "kernel", "origin": "git", "url": URL}
 PROGRAM = pathlib.Path(__file__).parents[2] / "files" / "bpf" / "xdp_pass.c"
 USE = """
@@ -198,7 +199,7 @@ def test_the_distributions_kernel_source(clean: t.Any) -> None:
 def test_built_once_and_shipped(clean: t.Any, play: t.Any) -> None:
     hosts = {name: clean(name) for name in ("d12", "d13", "u22", "u24")}
     for name in ("d13", "u22", "u24"):
-        hosts[name].sh("! grep -q '\"build_seconds\"' /var/lib/ebpf.lab/tools/bpftool.json 2>/dev/null")
+        hosts[name].sh(f"! grep -q '\"build_seconds\"' {JOURNAL} 2>/dev/null")
     tree = {"bpftool_source": "kernel", "bpftool_url": URL, "bpftool_version": "v6.1"}
     play.four_runs("bpftool", **tree, bpftool_build_on="one", bpftool_builder="d12")
     found = {name: host.module("toolchain_info")["tools"][0] for name, host in hosts.items()}
@@ -206,7 +207,7 @@ def test_built_once_and_shipped(clean: t.Any, play: t.Any) -> None:
     sums = {host.sh(f"sha256sum {OURS}").stdout for host in hosts.values()}
     assert len(sums) == 1
     for name in ("d13", "u22", "u24"):
-        assert '"build_seconds"' not in hosts[name].sh("cat /var/lib/ebpf.lab/tools/bpftool.json").stdout
+        assert '"build_seconds"' not in hosts[name].sh(f"cat {JOURNAL}").stdout
         assert hosts[name].sh("ls /var/tmp").stdout.count("ebpf.lab") == 0
     use(hosts["d13"])
 

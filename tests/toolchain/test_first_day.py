@@ -41,7 +41,7 @@ def test_check_mode_of_a_bare_machine_predicts(first_day: t.Any) -> None:
     play.lab("up", "bare", "--check")
     assert "[ERROR]" not in play.output and "FAILED" not in play.output
     assert "bare: would install the packages bc," in play.output
-    assert f"stage hello: would take 33 steps, once {MISSING} are installed" in play.output
+    assert f"stage hello: would take 34 steps, once {MISSING} are installed" in play.output
     for title in ("create the veth pair", "compile /usr/local", "load /usr/local", "attach /sys/fs/bpf/ebpf/xdp_allow"):
         assert f"    {title}" in play.output
     assert "known only while it runs: whether xdp_pass can be compiled" in play.output

@@ -65,7 +65,11 @@ def test_upgrade_downgrade_and_absent(host: t.Any) -> None:
 def test_damage_is_repaired(host: t.Any) -> None:
     place(host, NEW)
     host.sh(f"rm /usr/local/go{NEW}/bin/go")
-    assert place(host, NEW)["steps"] == [f"unpack Go {NEW} to /usr/local/go{NEW}"]
+    assert place(host, NEW)["steps"] == [
+        f"set Go {NEW} aside, which does not work",
+        f"unpack Go {NEW} to /usr/local/go{NEW}",
+        f"delete the files of the former Go {NEW}",
+    ]
     host.sh("ln -sfn /nowhere /usr/local/go && rm /etc/profile.d/ebpf-lab-golang.sh")
     assert place(host, NEW)["changed"]
     assert host.sh("readlink /usr/local/go").stdout.strip() == f"go{NEW}"

@@ -16,8 +16,8 @@ from dataclasses import asdict, dataclass, replace
 
 from .._core import interpreter
 from .._core.errors import LabError
-from . import bpftool_answer
-from .builds import receipt
+from .._kernel import bpftool
+from .install.state import PLACED, noted_of, record_of
 
 if t.TYPE_CHECKING:
     from .._core.command import Runner
@@ -82,7 +82,7 @@ def gather(host: Host) -> list[Finding]:
     runner = host.runner
     quiet = (replace(one, work=one.version, expect="") if one.sends and host.only_reads else one for one in PROBES)
     found = [_bpftool(runner), *(_probe(runner, probe) for probe in quiet), _go(runner), _header(runner)]
-    origins = _origins(runner, [finding.path for finding in found if finding.path])
+    origins = _origins(host, [finding.path for finding in found if finding.path])
     found = [Finding(**{**asdict(finding), "origin": origins.get(finding.path, "")}) for finding in found]
     return [*found, *map(_library, interpreter.as_used(tuple(interpreter.LIBRARIES)))]
 
@@ -98,7 +98,7 @@ def _bpftool(runner: Runner) -> Finding:
     path = runner.which("bpftool")
     if path is None:
         return Finding("bpftool", why="not installed")
-    answer = bpftool_answer.ask(runner, path)
+    answer = bpftool.ask(runner, path)
     return Finding("bpftool", path, answer.version, works=answer.works, why=answer.why)
 
 
@@ -153,15 +153,14 @@ def _library(library: interpreter.Library) -> Finding:
     return Finding(library.name, "", library.version, library.python if library.works else "", library.works, why)
 
 
-def _origins(runner: Runner, paths: t.Sequence[str]) -> dict[str, str]:
-    """Where each file is from, asked of our receipts and of dpkg in one call."""
+def _origins(host: Host, paths: t.Sequence[str]) -> dict[str, str]:
+    """Where each file is from, asked of the journal and of dpkg in one call."""
     origins: dict[str, str] = {}
     for tool in ("bpftool", "iproute2", "golang"):
-        placed = receipt.read(tool)
-        for path in placed.files if placed else ():
-            built = placed.about.get("source", {}) if placed else {}
-            text = ", ".join(f"{name} {value}" for name, value in built.items() if value) or "an archive"
-            origins[path] = f"source: {text}"
+        record = record_of(host.journal, tool)
+        built = (record.about if record is not None else {}).get("source") or {}
+        text = ", ".join(f"{name} {value}" for name, value in built.items() if value) or "an archive"
+        origins.update({path: f"source: {text}" for path in noted_of(host.journal, PLACED, tool)})
     names: dict[str, str] = {}
     for path in paths:
         if path.startswith("/usr/local/go/"):
@@ -171,7 +170,7 @@ def _origins(runner: Runner, paths: t.Sequence[str]) -> dict[str, str]:
             real = os.path.realpath(path)
             for name in (path, real, real.replace("/usr/", "/", 1)):  # dpkg knows files by their old places, too
                 names[name] = path
-    done = runner.run(["dpkg-query", "-S", *names], check=False) if names else None
+    done = host.runner.run(["dpkg-query", "-S", *names], check=False) if names else None
     for line in done.stdout.splitlines() if done else ():
         package, _colon, name = line.partition(": ")
         if name in names and not package.startswith("diversion"):

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from ..._core.command import Runner
 from ..._core.errors import BadInput, CommandFailed, Completed, LabError
-from ..._core.plan import Step
+from ..._core.plan import Done, Learned, Step
 from . import archive as apt_archive
 from . import lock as apt_lock
 
@@ -33,6 +33,8 @@ _ERROR = re.compile(r"(?:E|Error): (.*)")
 _UNKNOWN = re.compile(
     rf"(?:Unable to locate package |Package '?)({_NAME.pattern})(?=$|' has no installation)", re.MULTILINE
 )
+# What apt says where a dpkg was interrupted, as by the kill of an earlier run.
+_HALF_DONE = re.compile(r"dpkg was interrupted|Unmet dependencies|Sub-process \S*dpkg returned an error")
 _STATUS = {"dlstatus": "downloading", "pmstatus": "installing"}
 TELL_SECONDS, REMIND_SECONDS = 4.0, 20.0  # between lines; between the same line
 _ENV = {"DEBIAN_FRONTEND": "noninteractive", "NEEDRESTART_MODE": "l"}
@@ -91,8 +93,12 @@ def index_age(now: t.Optional[float] = None) -> t.Optional[float]:
 class InstallPackages(Step):
     """Install ``names`` in one transaction, and those of ``optional`` that the archive has.
 
+    What an interrupted dpkg has left half done is brought to its end first, when it is in the way; nothing is removed.
     The index is read anew when it is older than ``max_age`` seconds, or when the first try fails (it may be outdated).
     Whoever else works with apt is waited for, ``lock_timeout`` seconds altogether.
+
+    It cannot be taken back: what a package's own scripts did is not known, and others may need it by then. So it has
+    no undoing and no note; packages stay, after a failure of later steps and after the lab.
     """
 
     names: tuple[str, ...]
@@ -102,14 +108,12 @@ class InstallPackages(Step):
     lock_timeout: float = apt_lock.TIMEOUT
 
     def title(self) -> str:
-        """See Step."""
         if not self.optional:
             return f"install the packages {', '.join(self.names)}"
         wished = f"where the archive has them: {', '.join(self.optional)}"
         return f"install the packages {', '.join([*self.names, wished])}"
 
-    def apply(self, host: Host) -> None:
-        """See Step. What a transaction installed is not taken back: packages may stay."""
+    def apply(self, host: Host, learned: Learned) -> Done:
         if os.geteuid() != 0:
             raise LabError("Packages can only be installed by root.", "Run the play with become: true.")
         apt_get = _AptGet(host, apt_lock.Patience(self.lock_timeout, host.progress))
@@ -123,6 +127,7 @@ class InstallPackages(Step):
             raise _why(host, error, wrong or [])
         for problem in wrong or ():
             host.progress(f"installed, although {problem.archive} was of no help: {problem.why}")
+        return Done()
 
     def _install(self, apt_get: _AptGet) -> t.Optional[Completed]:
         """One transaction; what apt said when it failed."""
@@ -132,6 +137,10 @@ class InstallPackages(Step):
         if not names:
             return None
         done = apt_get.run(["install", *flags, "--", *names], 3600, "installing packages")
+        if done.rc != 0 and _HALF_DONE.search(done.stderr):
+            apt_get.bring_to_its_end()
+            flags += ["--fix-broken", "--no-remove"]
+            done = apt_get.run(["install", *flags, "--", *names], 3600, "installing packages")
         return done if done.rc != 0 else None
 
 
@@ -152,6 +161,14 @@ class _AptGet:
         if done.rc != 0 and not wrong:
             raise _failed(done, "reading the index of the package archives")
         return wrong
+
+    def bring_to_its_end(self) -> None:
+        """Configure what dpkg has unpacked: apt says by itself what it cannot do then."""
+        doing = "configuring what was left half done"
+        self.host.progress(doing)
+        self.patience.until_free()
+        argv = ["dpkg", "--force-confold", "--configure", "-a"]
+        self.host.runner.run(argv, check=False, env=_ENV, timeout=3600, doing=doing)
 
     def run(self, arguments: t.Sequence[str], timeout: float, doing: str) -> Completed:
         """One call, again and again while somebody else is faster at taking a lock."""

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from ..._core.errors import BadInput
 from ..._core.host import Host
-from ..._core.plan import Plan
+from ..._core.plan import NOTHING, Forecast, Plan
+from ..._core.resource import Resource
 from . import apt
 from . import lock as apt_lock
 
@@ -25,7 +26,7 @@ class PackagesState:
 
 
 @dataclass(frozen=True)
-class Packages:
+class Packages(Resource[PackagesState]):
     """The resource: ``names`` must be installed, ``optional`` ones when the archive of this release has them."""
 
     names: tuple[str, ...]
@@ -49,13 +50,13 @@ class Packages:
         )
 
     def observe(self, host: Host) -> PackagesState:
-        """See Resource."""
+        """Ask dpkg, and apt for the optional ones that are not there."""
         versions = apt.installed(host.runner, [*self.names, *self.optional])
         asked = [name for name in self.optional if name not in versions]
         return PackagesState(versions, apt.candidates(host.runner, asked), apt.index_age() is not None)
 
-    def plan(self, now: PackagesState) -> Plan:
-        """See Resource. Without an index nobody knows which optional ones there are: they are tried."""
+    def plan(self, now: PackagesState, coming: Forecast = NOTHING) -> Plan:
+        """One transaction. Without an index nobody knows which optional ones there are: they are tried."""
         missing = tuple(name for name in self.names if name not in now.versions)
         wished = tuple(
             name for name in self.optional if name not in now.versions and (name in now.offered or not now.indexed)
@@ -68,7 +69,7 @@ class Packages:
             steps=steps,
         )
 
-    def facts(self, host: Host, now: PackagesState) -> dict[str, t.Any]:
-        """See Resource."""
+    def result(self, now: PackagesState) -> dict[str, t.Any]:
+        """What is installed, and what cannot be."""
         skipped = [name for name in self.optional if name not in now.versions and name not in now.offered]
         return {"versions": dict(now.versions), "not_offered": skipped}

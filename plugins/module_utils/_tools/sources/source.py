@@ -4,7 +4,8 @@
 """Where a tool's source comes from: a git server, a tarball, a directory, or the distribution's own source package.
 
 Each kind answers two questions. ``identify``: what exactly would be built, as plain values (equal values mean equal
-source), found without fetching it and without writing. ``fetch``: put the tree into the workshop, or raise a LabError.
+source), found without fetching it and without writing. ``fetch``: put the tree into the build directory, or raise a
+LabError.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ import shutil
 import typing as t
 from dataclasses import asdict, dataclass
 
+from ..._core import files
 from ..._core.errors import BadInput, CommandFailed, LabError
-from ..builds.receipt import Receipt
-from ..builds.workshop import Workshop, as_nobody, build_uid
+from ..builds.build_dir import BuildDir, as_nobody, build_uid
+from ..install.state import Installed
 from ..packages import apt
 from .download import checked_checksum, checked_url, download
 
@@ -63,23 +65,23 @@ class GitSource:
                 return {"commit": found[name]}
         raise LabError(f"version: {self.url} has no tag or branch {self.ref!r}.", "git ls-remote shows those it has.")
 
-    def fetch(self, host: Host, shop: Workshop, wanted: Wanted) -> None:
+    def fetch(self, host: Host, place: BuildDir, wanted: Wanted) -> None:
         """One commit, and of its files only those wanted, where the server can do that."""
         commit = self.identify(host, wanted)["commit"]
         name = self.ref
         doing = f"fetching {self.url} {name}"
-        shop.run(["git", "init", "-q", "."], doing=doing)
-        shop.run(["git", "remote", "add", "origin", self.url], doing=doing)
+        place.run(["git", "init", "-q", "."], doing=doing)
+        place.run(["git", "remote", "add", "origin", self.url], doing=doing)
         # A server that cannot filter says so and sends everything.
-        shop.run(["git", "fetch", "-q", "--depth=1", "--filter=blob:none", "origin", name], doing=doing)
+        place.run(["git", "fetch", "-q", "--depth=1", "--filter=blob:none", "origin", name], doing=doing)
         if wanted.folders:
-            shop.run(["git", "sparse-checkout", "set", "--cone", *wanted.folders], doing=doing)
-        shop.run(["git", "-c", "advice.detachedHead=false", "checkout", "-q", "FETCH_HEAD"], doing=doing)
-        head = shop.run(["git", "rev-parse", "HEAD"], doing=doing).stdout.strip()
+            place.run(["git", "sparse-checkout", "set", "--cone", *wanted.folders], doing=doing)
+        place.run(["git", "-c", "advice.detachedHead=false", "checkout", "-q", "FETCH_HEAD"], doing=doing)
+        head = place.run(["git", "rev-parse", "HEAD"], doing=doing).stdout.strip()
         if head != commit:
             raise LabError(f"{doing}: the server sent {head}, and had said {commit}.", "It moved meanwhile; run again.")
-        if os.path.exists(os.path.join(shop.src, ".gitmodules")):
-            shop.run(["git", "submodule", "-q", "update", "--init", "--depth=1", "--recursive"], doing=doing)
+        if os.path.exists(os.path.join(place.src, ".gitmodules")):
+            place.run(["git", "submodule", "-q", "update", "--init", "--depth=1", "--recursive"], doing=doing)
 
 
 @dataclass(frozen=True)
@@ -93,12 +95,12 @@ class TarballSource:
         """The checksum: a tarball has no other identity."""
         return {"tarball": self.checksum}
 
-    def fetch(self, host: Host, shop: Workshop, wanted: Wanted) -> None:
+    def fetch(self, host: Host, place: BuildDir, wanted: Wanted) -> None:
         """Download, prove, unpack."""
-        path = os.path.join(shop.path, "source.tar")
+        path = os.path.join(place.path, "source.tar")
         download(self.url, path, self.checksum)
-        os.chown(path, shop.uid, shop.uid)
-        unpack(shop, path, wanted)
+        os.chown(path, place.uid, place.uid)
+        unpack(place, path, wanted)
         os.unlink(path)
 
 
@@ -114,20 +116,19 @@ class DirectorySource:
         digest = hashlib.sha256()
         ignored = shutil.ignore_patterns(*_PRODUCTS)
         for top in wanted.folders or ("",):
-            for folder, folders, files in os.walk(os.path.join(self.path, top)):
-                skip = ignored(folder, folders + files)
+            for folder, folders, names in os.walk(os.path.join(self.path, top)):
+                skip = ignored(folder, folders + names)
                 folders[:] = sorted(set(folders) - skip)
-                for name in sorted(set(files) - skip):
+                for name in sorted(set(names) - skip):
                     path = os.path.join(folder, name)
                     digest.update(os.fsencode(os.path.relpath(path, self.path)) + b"\0")
                     if os.path.islink(path):
                         digest.update(os.fsencode(os.readlink(path)))
                     else:
-                        with open(path, "rb") as file:
-                            digest.update(hashlib.sha256(file.read()).digest())
+                        digest.update(hashlib.sha256(files.read(path) or b"").digest())
         return {"directory": digest.hexdigest()}
 
-    def fetch(self, host: Host, shop: Workshop, wanted: Wanted) -> None:
+    def fetch(self, host: Host, place: BuildDir, wanted: Wanted) -> None:
         """Copy it."""
         self._check(wanted)
         try:
@@ -135,12 +136,14 @@ class DirectorySource:
                 source = os.path.join(self.path, top)
                 if os.path.isdir(source):
                     shutil.copytree(
-                        source, os.path.join(shop.src, top), symlinks=True, dirs_exist_ok=True,
+                        source, os.path.join(place.src, top), symlinks=True, dirs_exist_ok=True,
                         ignore=shutil.ignore_patterns(*_PRODUCTS),
                     )  # fmt: skip
         except (OSError, shutil.Error) as error:
-            raise LabError(f"Copying {self.path} to {shop.src}: {error}.") from error
-        shop.own(shop.src)
+            # shutil's own is a list of all that failed: from where, to where, and the error as text.
+            why = error.args[0][0][2] if isinstance(error, shutil.Error) else error
+            raise LabError(re.sub(r"\[Errno \d+\] ", "", f"Copying {self.path} to {place.src}: {why}.")) from error
+        place.own(place.src)
 
     def _check(self, wanted: Wanted) -> None:
         if not os.path.exists(os.path.join(self.path, wanted.proof)):
@@ -158,21 +161,21 @@ class PackagedSource:
         name, version = self._package(host)
         return {"package": name, "version": version}
 
-    def fetch(self, host: Host, shop: Workshop, wanted: Wanted) -> None:
+    def fetch(self, host: Host, place: BuildDir, wanted: Wanted) -> None:
         """Download by apt, which proves it, and unpack."""
         name, version = self._package(host)
         doing = f"fetching the package {name}"
-        fetched = os.path.join(shop.path, "package")
+        fetched = os.path.join(place.path, "package")
         os.mkdir(fetched)
-        os.chown(fetched, shop.uid, shop.uid)
-        shop.run(["apt-get", "-q", "download", f"{name}={version}"], doing=doing, cwd=fetched)
+        os.chown(fetched, place.uid, place.uid)
+        place.run(["apt-get", "-q", "download", f"{name}={version}"], doing=doing, cwd=fetched)
         (archive,) = glob.glob(os.path.join(fetched, "*.deb"))
-        shop.run(["dpkg-deb", "--extract", archive, fetched], doing=doing, cwd=fetched)
+        place.run(["dpkg-deb", "--extract", archive, fetched], doing=doing, cwd=fetched)
         os.unlink(archive)
         tarballs = glob.glob(os.path.join(fetched, "usr/src/**/*.tar.*"), recursive=True)
         if not tarballs:
             raise LabError(f"The package {name} holds no source archive.")
-        unpack(shop, tarballs[0], wanted)
+        unpack(place, tarballs[0], wanted)
         shutil.rmtree(fetched)
 
     def _package(self, host: Host) -> tuple[str, str]:
@@ -192,13 +195,13 @@ AnySource = t.Union[GitSource, TarballSource, DirectorySource, PackagedSource]
 
 
 def identify_or_keep(
-    host: Host, tree: AnySource, wanted: Wanted, placed: t.Optional[Receipt]
+    host: Host, tree: AnySource, wanted: Wanted, now: Installed
 ) -> tuple[dict[str, str], tuple[str, ...]]:
     """What would be built, and warnings. While the server is away, what was built from its answer stays good."""
     try:
         return tree.identify(host, wanted), ()
     except CommandFailed as error:
-        built = placed.about["source"] if placed else {}
+        built = now.about.get("source") or {}
         asked = asdict(tree)
         if {name: built.get(name) for name in asked} != asked:
             raise
@@ -206,19 +209,19 @@ def identify_or_keep(
         return {name: value for name, value in built.items() if name not in asked}, (warning,)
 
 
-def unpack(shop: Workshop, archive: str, wanted: Wanted) -> None:
-    """Unpack ``archive`` into ``shop.src`` without its top folder, as the build's user, who can write nowhere else."""
+def unpack(place: BuildDir, archive: str, wanted: Wanted) -> None:
+    """Unpack ``archive`` into ``place.src`` without its top folder, as the build's user, who can write nowhere else."""
     folders = [f"*/{folder}/*" for folder in wanted.folders]
-    argv = ["tar", "--extract", "--file", archive, "--strip-components=1", "--no-same-owner", "--directory", shop.src]
+    argv = ["tar", "--extract", "--file", archive, "--strip-components=1", "--no-same-owner", "--directory", place.src]
     if folders:
         argv += ["--wildcards", *folders]
-    done = shop.run(argv, doing=f"unpacking {os.path.basename(archive)}", check=False)
+    done = place.run(argv, doing=f"unpacking {os.path.basename(archive)}", check=False)
     missing_only = done.rc == 2 and all(
         "Not found in archive" in line or "Exiting with failure" in line for line in done.stderr.splitlines()
     )
     if done.rc != 0 and not (folders and missing_only):  # not every tree has every folder
-        raise shop.failure(done, f"unpacking {os.path.basename(archive)}")
-    if not os.path.exists(os.path.join(shop.src, wanted.proof)):
+        raise place.failure(done, f"unpacking {os.path.basename(archive)}")
+    if not os.path.exists(os.path.join(place.src, wanted.proof)):
         raise LabError(f"The archive has no {wanted.proof}: it is not a tree of {wanted.what}.")
 
 

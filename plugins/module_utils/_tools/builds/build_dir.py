@@ -6,18 +6,22 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import pwd
 import shutil
+import time
 import typing as t
 
+from ..._core import files
 from ..._core.errors import BadInput, CommandFailed, Completed, LabError
 
 if t.TYPE_CHECKING:
     from ..._core.command import Runner
-    from ..._core.host import Host
 
 ROOT = "/var/cache/ebpf.lab"
+_NAME = "build-"
+_TURNS = 20
 # systemd's range for users that exist only while they are needed; nobody is shared with other services.
 _UIDS = range(65519, 61184, -1)
 # A build's environment is empty but for these: root's MAKEFLAGS must not steer it, a proxy must.
@@ -46,6 +50,14 @@ def as_nobody(argv: t.Sequence[str], uid: int, home: str = "/nonexistent", **env
     return ["setpriv", *ids, *drop, "env", "-i", *(f"{name}={value}" for name, value in variables.items()), *argv]
 
 
+def compiler(runner: Runner) -> str:
+    """What compiles here, in a line; another answer means another build. Raises ToolMissing."""
+    lines = [runner.run(["gcc", "--version"]).stdout.splitlines()[0]]
+    if runner.which("clang"):
+        lines.append(runner.run(["clang", "--version"]).stdout.splitlines()[0])
+    return "; ".join(lines)
+
+
 def checked_root(option: str, path: str) -> str:
     """``path`` when it can be where builds are made. Raises BadInput."""
     if not os.path.isabs(path) or os.path.normpath(path) == "/":
@@ -53,37 +65,33 @@ def checked_root(option: str, path: str) -> str:
     return os.path.normpath(path)
 
 
-class Workshop:
-    """The directory ``ROOT/build-TOOL`` with ``src``, ``out`` and ``stage``; gone after ``close``.
+class BuildDir:
+    """The directory ``ROOT/build-TOOL`` with ``src``, ``out`` and ``stage``; ``make`` makes it, ``remove`` removes it.
 
     The caller holds the host's lock, so what lies there is left over from a run that was killed, and is removed.
     """
 
-    def __init__(self, host: Host, tool: str, root: str = ROOT) -> None:
-        self.runner: Runner = host.runner
+    def __init__(self, runner: Runner, tool: str, root: str = ROOT) -> None:
+        self.runner = runner
         self.uid = build_uid()
         self.root = root
-        self.path = os.path.join(root, f"build-{tool}")
+        self.path = path_of(tool, root)
         self.src = os.path.join(self.path, "src")
         self.out = os.path.join(self.path, "out")
-        self.stage = os.path.join(self.path, "stage")
-        self._made_root = not os.path.isdir(root)
-        self._clear()
+        self.stage = stage_of(self.path)
+
+    def make(self) -> None:
+        """Make it. Raises LabError."""
+        remove(self.path)
         try:
-            os.makedirs(root, mode=0o755, exist_ok=True)
+            os.makedirs(self.root, mode=0o755, exist_ok=True)
             os.mkdir(self.path, mode=0o700)
             os.chown(self.path, self.uid, self.uid)
             for path in (self.src, self.out, self.stage):
                 os.mkdir(path, mode=0o700)
                 os.chown(path, self.uid, self.uid)
         except OSError as error:
-            self.close()
-            raise LabError(f"The build directory {self.path} cannot be made: {error.strerror}.") from error
-
-    def _clear(self) -> None:
-        if os.path.islink(self.path):
-            os.unlink(self.path)
-        shutil.rmtree(self.path, ignore_errors=True)
+            raise files.failed(f"make the build directory {self.path}", error) from error
 
     def run(
         self,
@@ -127,29 +135,47 @@ class Workshop:
 
     def own(self, path: str) -> None:
         """Give ``path`` and all below it to the build's user."""
-        for folder, _folders, files in os.walk(path):
+        for folder, _folders, names in os.walk(path):
             os.chown(folder, self.uid, self.uid)
-            for name in files:
+            for name in names:
                 os.chown(os.path.join(folder, name), self.uid, self.uid, follow_symlinks=False)
 
-    def close(self) -> None:
-        """Remove it all."""
-        self._clear()
+
+def path_of(tool: str, root: str) -> str:
+    """Where ``tool`` is built."""
+    return os.path.join(root, f"{_NAME}{tool}")
+
+
+def stage_of(path: str) -> str:
+    """Where in a build directory the tool's files lie as they are to be below ``/``."""
+    return os.path.join(path, "stage")
+
+
+def is_one(path: str) -> bool:
+    """Whether a path that was noted is one that ``path_of`` makes: nothing else is removed."""
+    plain = os.path.isabs(path) and os.path.normpath(path) == path
+    return plain and os.path.basename(path).startswith(_NAME) and os.path.dirname(path) != "/"
+
+
+def remove(path: str, with_root: bool = False) -> None:
+    """Remove a build directory, and the one that it lies in when nothing else is there: ours, or made for it.
+
+    Raises LabError.
+    """
+    for turn in range(_TURNS):
+        try:
+            if files.kind(path) == "folder":
+                shutil.rmtree(path)
+            else:
+                files.remove(path)
+            break
+        except FileNotFoundError:
+            continue  # what a killed run had started ends in these moments, and removes its own files
+        except OSError as error:
+            if error.errno != errno.ENOTEMPTY or turn == _TURNS - 1:
+                raise files.failed(f"remove {path}", error) from error
+            time.sleep(0.1)
+    root = os.path.dirname(path)
+    if with_root or root == ROOT:
         with contextlib.suppress(OSError):  # another build, or the user's own files, may be there
-            if self._made_root or self.root == ROOT:
-                os.rmdir(self.root)
-
-
-def workshop(host: Host, tool: str, root: str = ROOT) -> Workshop:
-    """This call's workshop for ``tool``; the host closes it at the end."""
-    shop: t.Optional[Workshop] = host.kept.get(("workshop", tool))
-    if shop is None:
-        shop = host.kept[("workshop", tool)] = Workshop(host, tool, root)
-    return shop
-
-
-def drop_workshop(host: Host, tool: str) -> None:
-    """Close it early: an undone build leaves nothing."""
-    shop: t.Optional[Workshop] = host.kept.pop(("workshop", tool), None)
-    if shop is not None:
-        shop.close()
+            os.rmdir(root)
