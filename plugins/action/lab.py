@@ -16,11 +16,11 @@ from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.ebpf.lab.plugins.module_utils._core.errors import LabError
+from ansible_collections.ebpf.lab.plugins.module_utils._lab.grading.outcomes import evaluate, started, validate_checks
+from ansible_collections.ebpf.lab.plugins.module_utils._lab.grading.plain import tidy, visible
 from ansible_collections.ebpf.lab.plugins.module_utils._lab.schema import EVERY_STAGE, BadLab, Lab, Stage, parse
-from ansible_collections.ebpf.lab.plugins.plugin_utils.checks import evaluate, started, validate_checks
 from ansible_collections.ebpf.lab.plugins.plugin_utils.lab_yaml import load
 from ansible_collections.ebpf.lab.plugins.plugin_utils.outcome import failed_checks, outcome, prediction
-from ansible_collections.ebpf.lab.plugins.plugin_utils.plain import tidy, visible
 from ansible_collections.ebpf.lab.plugins.plugin_utils.remote import execute
 from ansible_collections.ebpf.lab.plugins.plugin_utils.watch import Watch
 
@@ -104,7 +104,7 @@ class ActionModule(ActionBase):
     def run(self, tmp: t.Optional[str] = None, task_vars: t.Optional[dict[str, t.Any]] = None) -> dict[str, t.Any]:
         """Read, send, watch, grade."""
         task_vars = task_vars or {}
-        result = super().run(tmp, task_vars)
+        result: dict[str, t.Any] = super().run(tmp, task_vars)
         options = dict(self._task.args)
         name = str(options.get("lab") or "")
         quiet, prove = (boolean(options.get(name, False)) for name in ("quiet", "prove"))

@@ -30,7 +30,7 @@ class ActionModule(ActionBase):
     def run(self, tmp: t.Optional[str] = None, task_vars: t.Optional[dict[str, t.Any]] = None) -> dict[str, t.Any]:
         """Run the module, or start it in the background and wait for it."""
         task_vars = task_vars or {}
-        result = super().run(tmp, task_vars)
+        result: dict[str, t.Any] = super().run(tmp, task_vars)
         module, options = self._task.resolved_action, dict(self._task.args)
         result.update(execute(self, module, options, task_vars, background=bool(self._task.async_val)))
         if self._task.async_val and self._task.poll and not result.get("failed"):

@@ -11,11 +11,10 @@ import typing as t
 
 from ansible import constants
 from ansible.module_utils.parsing.convert_bool import boolean
-from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.ebpf.lab.plugins.action.lab import find_lab, labs_beside, read_lab
-from ansible_collections.ebpf.lab.plugins.module_utils._core.errors import LabError
-from ansible_collections.ebpf.lab.plugins.plugin_utils.plain import visible
+from ansible_collections.ebpf.lab.plugins.module_utils._lab.grading.plain import visible
+from ansible_collections.ebpf.lab.plugins.plugin_utils.one_host import OneHost
 from ansible_collections.ebpf.lab.plugins.plugin_utils.remote import execute
 
 COLOURS = {"problem": constants.COLOR_ERROR, "warning": constants.COLOR_WARN, "ok": constants.COLOR_OK}
@@ -25,25 +24,17 @@ LINE = 1000  # characters of one finding
 display = Display()
 
 
-class ActionModule(ActionBase):
-    """One task a host: see the module's documentation."""
+class ActionModule(OneHost):
+    """See the module's documentation."""
 
-    _supports_check_mode = True
-    _requires_connection = True
-
-    def run(self, tmp: t.Optional[str] = None, task_vars: t.Optional[dict[str, t.Any]] = None) -> dict[str, t.Any]:
+    def work(self, task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
         """Look, show, judge."""
-        task_vars = task_vars or {}
-        result = super().run(tmp, task_vars)
         arguments: dict[str, t.Any] = {"force": boolean(self._task.args.get("force", False))}
         name = str(self._task.args.get("lab") or "")
         if name:
-            try:
-                content, lab = read_lab(find_lab(name, labs_beside(self)))
-            except LabError as error:
-                return {**result, "failed": True, "msg": str(error)}
+            content, lab = read_lab(find_lab(name, labs_beside(self)))
             arguments.update(lab=name, content=content, file=os.path.basename(lab.file))
-        result.update(execute(self, "ebpf.lab.preflight_info", arguments, task_vars))
+        result = execute(self, "ebpf.lab.preflight_info", arguments, task_vars)
         if result.get("failed"):
             return result
         if boolean(self._task.args.get("show", False)):

@@ -29,7 +29,7 @@ class ActionModule(ActionBase):
 
     def run(self, tmp: t.Optional[str] = None, task_vars: t.Optional[dict[str, t.Any]] = None) -> dict[str, t.Any]:
         """Read the results, write the files."""
-        result = super().run(tmp, task_vars or {})
+        result: dict[str, t.Any] = super().run(tmp, task_vars or {})
         _checked, options = self.validate_argument_spec(
             {
                 "lab": {"type": "str", "default": ""},

@@ -34,7 +34,7 @@ class ActionModule(ActionBase):
     def run(self, tmp: t.Optional[str] = None, task_vars: t.Optional[dict[str, t.Any]] = None) -> dict[str, t.Any]:
         """Collect, keep, show, judge."""
         task_vars = task_vars or {}
-        result = super().run(tmp, task_vars)
+        result: dict[str, t.Any] = super().run(tmp, task_vars)
         _checked, options = self.validate_argument_spec(
             {
                 "lab": {"type": "str", "required": True},

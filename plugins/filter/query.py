@@ -47,7 +47,7 @@ _value:
 import typing as t
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.ebpf.lab.plugins.plugin_utils.checks import MalformedQuery, QueryFailed, search
+from ansible_collections.ebpf.lab.plugins.module_utils._lab.grading.outcomes import MalformedQuery, QueryFailed, search
 
 
 def query(data: t.Any, query: str) -> t.Any:

@@ -23,7 +23,7 @@ TIMESTAMP = "tag:yaml.org,2002:timestamp"
 Base: t.Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-class Loader(Base):  # type: ignore[misc]  # whichever of the two there is
+class Loader(Base):  # whichever of the two there is
     """A safe loader without dates that refuses a key that is there twice, which YAML forbids and PyYAML lets pass."""
 
     yaml_implicit_resolvers = {
@@ -86,7 +86,7 @@ def _unreadable(text: str) -> str:
     return f"line {text.count(chr(10), 0, odd.start()) + 1}" if odd else ""
 
 
-def _place(mark: t.Optional[yaml.Mark]) -> str:
+def _place(mark: t.Any) -> str:
     return f"line {mark.line + 1}, column {mark.column + 1}" if mark is not None else ""
 
 

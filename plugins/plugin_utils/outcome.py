@@ -8,7 +8,7 @@ from __future__ import annotations
 import typing as t
 from collections.abc import Mapping, Sequence
 
-from .plain import plain, visible
+from ..module_utils._lab.grading.plain import plain, visible
 
 STEPS = 40  # lines of what was changed; the task's result holds them all
 

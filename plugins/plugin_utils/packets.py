@@ -40,7 +40,7 @@ def build(option: str, layers: t.Any) -> bytes:
         kind = getattr(scapy, name, None) if name.isidentifier() else None
         if not isinstance(kind, type) or not issubclass(kind, scapy.Packet):
             raise BadInput(where, layer, "names no layer that scapy knows", right)
-        known = [field.name for field in kind.fields_desc]
+        known = [field.name for field in t.cast(t.Any, kind).fields_desc]
         for field in fields:
             if field not in known:
                 raise BadInput(

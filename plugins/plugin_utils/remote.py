@@ -24,8 +24,8 @@ from ansible.utils.display import Display
 from ansible_collections.ebpf.lab.plugins.module_utils._core.errors import OldPython, library_cure
 from ansible_collections.ebpf.lab.plugins.module_utils._python import OLDEST
 
-from .messages import is_message, trace, words
-from .plain import bounded, plain, shown, tidy, visible
+from ..module_utils._lab.grading.messages import is_message, trace, words
+from ..module_utils._lab.grading.plain import bounded, plain, shown, tidy, visible
 
 try:
     from ansible._internal._display_utils import DeferredWarningContext
@@ -57,6 +57,7 @@ DETAILS = {
     "link_id",
 }
 DETAILS |= {"loader_output", "lock", "log", "missing", "not_undone", "option", "program", "program_id", "reason"}
+DETAILS |= {"done", "not_taken_away", "taken_away"}
 DETAILS |= {"section", "source_line", "source_location", "tool", "undone", "verifier_log", "where"}
 # Of a job in the background.
 JOB = {"ansible_job_id", "finished", "results_file", "started"}

@@ -31,8 +31,8 @@ import typing as t
 import urllib.parse
 from dataclasses import dataclass, field
 
+from ..module_utils._lab.grading.plain import plain, shown, visible
 from .files import give, make_folder, write_file
-from .plain import plain, shown, visible
 
 FORMAT = 2
 FORMATS = (1, 2)

@@ -13,7 +13,7 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.ebpf.lab.plugins.action.on_host import ActionModule as OnHost
 
-from .plain import visible
+from ..module_utils._lab.grading.plain import visible
 from .remote import execute
 from .watch import LINE, Watch
 
@@ -34,7 +34,7 @@ class Telling(OnHost):
         if self._task.async_val:  # nobody watches a job in the background
             return super().run(tmp, task_vars)
         task_vars = task_vars or {}
-        result = ActionBase.run(self, tmp, task_vars)
+        result: dict[str, t.Any] = ActionBase.run(self, tmp, task_vars)
         options = dict(self._task.args)
         show = not boolean(options.get("quiet", False))
         host = visible(str(task_vars.get("inventory_hostname", "")), 100)

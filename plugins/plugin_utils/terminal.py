@@ -8,7 +8,7 @@ from __future__ import annotations
 import textwrap
 import typing as t
 
-from .plain import visible
+from ..module_utils._lab.grading.plain import visible
 from .results import NOT_STARTED, Result, Standing
 from .summary import natural
 

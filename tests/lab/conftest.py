@@ -19,9 +19,9 @@ from ansible_collections.ebpf.lab.plugins.action.lab import find_lab, read_lab, 
 from ansible_collections.ebpf.lab.plugins.module_utils._bpf.object import clang as compiler
 from ansible_collections.ebpf.lab.plugins.module_utils._core.converge import converge
 from ansible_collections.ebpf.lab.plugins.module_utils._core.host import Host
+from ansible_collections.ebpf.lab.plugins.module_utils._lab.grading.outcomes import evaluate
 from ansible_collections.ebpf.lab.plugins.module_utils._lab.resource import desired
 from ansible_collections.ebpf.lab.plugins.module_utils._lab.schema import WORK_FOLDER
-from ansible_collections.ebpf.lab.plugins.plugin_utils.checks import evaluate
 from ansible_collections.ebpf.lab.tests.kernel.conftest import isolated, sh
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]

@@ -19,7 +19,7 @@ from .conftest import PINS, Lab
 from .test_playbooks import Playbooks
 
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
-JOURNAL = "/var/lib/ebpf.lab/journal.json"
+JOURNAL = "/var/lib/ebpf.lab/journal.jsonl"
 
 
 @pytest.mark.case("K14")

@@ -18,7 +18,7 @@ from ansible_collections.ebpf.lab.tests.kernel.test_prog_arrays import CHAIN
 
 from .conftest import PINS, Lab, bpftool
 
-JOURNAL = pathlib.Path("/var/lib/ebpf.lab/journal.json")
+JOURNAL = pathlib.Path("/var/lib/ebpf.lab/journal.jsonl")
 LAB = """
 name: chain
 objects: {chain: {source: chain.c, flags: [-O2, -g, -DVERDICT=XDP_TX]}, other: {source: other.c}}

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import glob
+import json
 import os
 import pathlib
 import typing as t
@@ -147,7 +148,7 @@ SABOTAGES: dict[str, Sabotage] = {
         edit_source,
         ("xdp_pass.o is compiled from xdp_pass.c as it is now",),
         "reset to have the lab's own one",
-        "write /usr/local/src/ebpf.lab/lecture2/xdp_pass.c, keeping the edited one",
+        "keep the edited /usr/local/src/ebpf.lab/lecture2/xdp_pass.c as a backup",
     ),
     "compile something else": Sabotage(
         "hello", own_object, ("The section xdp-pass is there",), 'SEC("xdp-pass")', "keep"
@@ -275,14 +276,18 @@ def test_what_is_refused_half_way_changes_nothing(lecture: Lab, objects: Objects
     assert caught.value.details["not_undone"] == []
     assert any("which the lab did not make" in step for step in caught.value.details["undone"])
     after = (take(), journal(), {path.name: path.read_bytes() for path in WORK.iterdir()})
-    assert differences(before[0], after[0]) == []
-    assert after[1:] == before[1:]
+    assert [line for line in differences(before[0], after[0]) if "/journal.jsonl" not in line] == []
+    noted = {key: entry for key, entry in before[1].items() if key != "xdp::veth1"}  # a student's program is there
+    assert after[1:] == (noted, before[2])
     assert "tc_no_echo" in sh("tc", "filter", "show", "dev", "veth1", "ingress").stdout
     assert lecture.reset()["failed"] == []
 
 
-def journal() -> str:
-    return pathlib.Path("/var/lib/ebpf.lab/journal.json").read_text(encoding="utf-8")
+def journal() -> dict[str, t.Any]:
+    """The entries, which a run that has ended has made one line."""
+    _header, line = pathlib.Path("/var/lib/ebpf.lab/journal.jsonl").read_text(encoding="utf-8").splitlines()
+    entries: dict[str, t.Any] = json.loads(line)
+    return entries
 
 
 def test_reset_goes_to_a_stage_and_throws_away_everything_foreign(lecture: Lab, objects: Objects) -> None:

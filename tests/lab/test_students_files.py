@@ -21,7 +21,7 @@ from ansible_collections.ebpf.lab.tests.kernel.conftest import RunModule, collec
 from .conftest import PINS, Lab, bpftool
 
 WORK = pathlib.Path(WORK_FOLDER) / "lecture2"
-JOURNAL = pathlib.Path("/var/lib/ebpf.lab/journal.json")
+JOURNAL = pathlib.Path("/var/lib/ebpf.lab/journal.jsonl")
 Objects = t.Callable[[str], str]
 __all__ = ["collections"]  # a fixture
 
@@ -224,7 +224,7 @@ def test_bytes_of_a_student_are_kept_replaced_restored_and_named(
             file.write(LATIN)
         mine = source.read_bytes()
         done = run(stage=stage, traffic=False)
-        assert any("xdp_pass.c, keeping the edited one" in step for step in done["steps"]), done["steps"]
+        assert f"keep the edited {source} as a backup" in done["steps"], done["steps"]
         assert mine in [path.read_bytes() for path in backups(source)]
         assert source.read_bytes() == good
     assert r"gr\xfcn" in json.dumps(done["diff"]).replace("\\\\", "\\")
@@ -269,7 +269,7 @@ import ctypes, os, struct, sys
 ctypes.CDLL(None).prctl(15, b"gr\\xfcn-7 [0]", 0, 0, 0)
 sys.path.append(sys.argv.pop(1))
 import runpy
-runpy.run_module("ansible_collections.ebpf.lab.plugins.modules.xdp_test_run", run_name="__main__")
+runpy.run_module("ansible_collections.ebpf.lab.plugins.modules.bpf_test_run", run_name="__main__")
 """
 
 

@@ -9,8 +9,8 @@ import datetime
 import random
 import typing as t
 
+from ansible_collections.ebpf.lab.plugins.module_utils._lab.grading.outcomes import evaluate, started
 from ansible_collections.ebpf.lab.plugins.plugin_utils import results
-from ansible_collections.ebpf.lab.plugins.plugin_utils.checks import evaluate, started
 
 LAB = {
     "name": "lecture2",

@@ -13,15 +13,15 @@ import typing as t
 
 import pytest
 from ansible.module_utils._internal._messages import ErrorSummary, Event, EventChain, WarningSummary
-from ansible_collections.ebpf.lab.plugins.plugin_utils.checks import (
+from ansible_collections.ebpf.lab.plugins.module_utils._lab.grading.messages import trace, words
+from ansible_collections.ebpf.lab.plugins.module_utils._lab.grading.outcomes import (
     MalformedQuery,
     QueryFailed,
     evaluate,
     search,
     validate_checks,
 )
-from ansible_collections.ebpf.lab.plugins.plugin_utils.messages import trace, words
-from ansible_collections.ebpf.lab.plugins.plugin_utils.plain import bounded, plain, shown, visible
+from ansible_collections.ebpf.lab.plugins.module_utils._lab.grading.plain import bounded, plain, shown, visible
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

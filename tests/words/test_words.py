@@ -312,7 +312,7 @@ def broken(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[subprocess.Co
 @pytest.mark.parametrize(
     ("host", "sentence", "more"),
     [
-        ("readonly", "OSError: [Errno 30] Read-only file system: '/var/lib/ebpf.lab'.", "make it writable"),
+        ("readonly", "write the journal /var/lib/ebpf.lab/journal.jsonl: Read-only file system.", "see findmnt"),
         ("library", "ImportError: it is not what it was.", "ebpf.lab.prerequisites"),
         ("defect", "pyroute2 is there and", "cannot import it: RecursionError: it is not what it was. Install it anew"),
         ("missing", "was not found", "ot found"),

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import platform
 import typing as t
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 
 from .._bpf.object.clang import disassemble
 from .._bpf.pin.pins import Pin, pins_in
@@ -19,27 +19,29 @@ from .._core import files
 from .._core.errors import LabError
 from .._core.files import sha256_of
 from .._core.host import Host
+from .._core.resource import Kind, Probe
 from .._kernel import netns, syscall
 from .._kernel.elf import read_object
 from .._kernel.rtnl.read import links
 from .._kernel.syscall import ProgramInfo
 from .._net.iptables.resource import FlushResource
 from .._net.topology.observe import observe
-from .measuring import measure
+from .measuring import Facts, listed, measure
 from .schema import Lab, Stage
 from .whereabouts import At
 
 
 def gather(
-    host: Host, lab: Lab, stage: Stage, traffic: bool, tables: t.Optional[list[t.Any]], at: t.Optional[At]
-) -> dict[str, t.Any]:
-    """All facts as plain JSON types, in the shape that docs/lab-files.md describes. None: not gathered.
+    host: Host, lab: Lab, stage: Stage, tables: t.Optional[list[t.Any]], at: t.Optional[At], with_maps: bool
+) -> Facts:
+    """All facts that can be read, plain JSON types in the shape that docs/lab-files.md describes. None: not gathered.
 
-    ``tables`` are those of ``tables_of``, ``at`` is what the journal says of the lab.
+    ``tables`` are those of ``tables_of``, ``at`` is what the journal says of the lab. Without ``with_maps`` the maps'
+    entries are left to the probe.
     """
     pins = pins_in(host, lab.pin_path)
     seen = observe(host, lab.topology)
-    facts: dict[str, t.Any] = {
+    return {
         "lab": lab.name,
         "stage": stage.name,
         "machine": {"stage": at.stage if at else "", "rebooted": at.rebooted if at else False},
@@ -50,20 +52,56 @@ def gather(
         "objects": [_object(host, lab, name) for name in lab.objects if os.path.lexists(lab.object_path(name))],
         "host_network": {"ip_forward": _forwarding(), "iptables": tables},
         "refusals": None,
+        "traffic": None,
+        "trace": None,
+        "maps": listed(pins) if with_maps else None,
+        "programs": [_program(pin, {}) for pin in pins.values() if isinstance(pin.what, ProgramInfo)],
     }
-    if stage.refused and traffic:
-        from .refusals import refusals
-
-        facts["refusals"] = refusals(host, lab, stage)
-    facts.update(measure(host, stage, pins, {interface.ref for interface in lab.topology.interfaces}, traffic))
-    runs = facts.pop("runs")
-    facts["programs"] = [_program(pin, runs) for pin in pins.values() if isinstance(pin.what, ProgramInfo)]
-    return facts
 
 
-def tables_of(host: Host, part: FlushResource, state: t.Any) -> list[dict[str, t.Any]]:
+@dataclass(frozen=True)
+class StageProbe(Probe):
+    """A stage's traffic and the loads that have to be refused: the facts that ``gather`` left out, beside the rest."""
+
+    lab: Lab
+    stage: Stage
+    facts: t.Mapping[str, t.Any]
+
+    def kinds(self) -> tuple[Kind, ...]:
+        """What a killed probe leaves."""
+        from .._bpf.info.kinds import PROBES
+
+        return PROBES
+
+    def title(self) -> str:
+        """For people."""
+        sent = ", ".join(entry["name"] for entry in self.stage.traffic)
+        tried = ", ".join(entry["object"] for entry in self.stage.refused)
+        does = [f"send the traffic {sent}" if sent else "", f"have the kernel refuse {tried}" if tried else ""]
+        return " and ".join(filter(None, does))
+
+    def run(self, host: Host) -> Facts:
+        """Send and load. Raises LabError."""
+        facts = dict(self.facts)
+        pins = pins_in(host, self.lab.pin_path)
+        if self.stage.refused:
+            from .refusals import refusals
+
+            facts["refusals"] = refusals(host, self.lab, self.stage)
+        facts.update(measure(host, self.stage, pins, {interface.ref for interface in self.lab.topology.interfaces}))
+        runs = facts.pop("runs")
+        facts["programs"] = [_program(pin, runs) for pin in pins.values() if isinstance(pin.what, ProgramInfo)]
+        return {"facts": facts}
+
+
+def probes_of(lab: Lab, stage: Stage, facts: t.Mapping[str, t.Any], traffic: bool) -> tuple[Probe, ...]:
+    """What is still to be found out about a stage."""
+    return (StageProbe(lab, stage, facts),) if traffic and (stage.traffic or stage.refused) else ()
+
+
+def tables_of(part: FlushResource, state: t.Any) -> list[dict[str, t.Any]]:
     """Each table of iptables that the lab is about; one that nobody has made is a table without chains."""
-    made: list[dict[str, t.Any]] = part.facts(host, state)["tables"]
+    made: list[dict[str, t.Any]] = part.result(state)["tables"]
     return made + [{**place._asdict(), "chains": []} for place in part.places() if place not in state.tables]
 
 

@@ -20,12 +20,13 @@ from .._bpf.info import inventory
 from .._core import interpreter
 from .._core.errors import LabError
 from .._core.host import Host
-from .._net.iptables.tables import BACKENDS, FAMILIES, Place, observe
+from .._kernel import bpftool, lookup
+from .._net.iptables.observe import tables_of
+from .._net.iptables.state import BACKENDS, FAMILIES, Place
 from .._net.management import lifelines as lifelines_of
 from .._net.management import takeovers
 from .._net.topology.observe import observe as observe_network
 from .._net.topology.state import Want
-from .._tools import bpftool_answer
 from .._tools.packages import archive as apt_archive
 from .._tools.packages import lock as apt_lock
 
@@ -74,7 +75,7 @@ def look(host: Host, want: Want = Want()) -> Machine:  # noqa: B008 - it is froz
     """See the machine, and whether the network ``want`` would fit. Never raises for what it finds there."""
     bpf_error = ""
     try:
-        next(iter(inventory.programs()), None)
+        next(lookup.programs(), None)
     except LabError as error:
         bpf_error = str(error)
     xdp_found: list[dict[str, t.Any]] = []
@@ -126,7 +127,7 @@ def look(host: Host, want: Want = Want()) -> Machine:  # noqa: B008 - it is froz
 
 def _at_hand(host: Host, tool: str) -> bool:
     """Whether a tool that does not answer can be had without an archive: a bpftool of installed linux-tools can."""
-    return tool == "bpftool" and bool(bpftool_answer.versioned(host.runner))
+    return tool == "bpftool" and bool(bpftool.versioned(host.runner))
 
 
 def _archives(host: Host) -> tuple[t.Optional[tuple[str, ...]], tuple[apt_archive.Problem, ...]]:
@@ -159,7 +160,7 @@ def _rules(host: Host) -> tuple[tuple[str, ...], tuple[str, ...], str]:
     for backend in BACKENDS:
         places = [Place(backend, family, table) for family in FAMILIES for table in ("filter", "nat")]
         try:
-            tables, _foreign = observe(host, "", places)
+            tables, _foreign = tables_of(host, "", places)
         except (LabError, OSError) as error:
             why = str(error)
             continue

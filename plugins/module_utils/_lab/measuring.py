@@ -30,18 +30,22 @@ AT_ONCE = 8
 Facts = dict[str, t.Any]
 
 
-def measure(host: Host, stage: Stage, pins: t.Mapping[str, Pin], refs: t.Collection[Ref], traffic: bool) -> Facts:
+def listed(pins: t.Mapping[str, Pin]) -> list[Facts]:
+    """The fact ``maps`` without any traffic."""
+    maps = [pin for pin in pins.values() if isinstance(pin.what, MapInfo)]
+    return [_map(pin, *_twice(_entries(pin))) for pin in maps]
+
+
+def measure(host: Host, stage: Stage, pins: t.Mapping[str, Pin], refs: t.Collection[Ref]) -> Facts:
     """The facts ``traffic``, ``maps``, ``trace``, and ``runs``: each program's runs by its id.
 
-    ``refs`` are the lab's interfaces: traffic that would leave by another one is not sent. Without ``traffic`` the maps
-    are only listed. None: not gathered.
+    ``refs`` are the lab's interfaces: traffic that would leave by another one is not sent. None: not gathered.
     """
     maps = [pin for pin in pins.values() if isinstance(pin.what, MapInfo)]
-    if not (traffic and stage.traffic):
-        listed = [_map(pin, *_twice(_entries(pin))) for pin in maps]
-        return {"traffic": None, "trace": None, "maps": listed, "runs": {}}
+    if not stage.traffic:
+        return {"traffic": None, "trace": None, "maps": listed(pins), "runs": {}}
     before = {pin.path: _entries(pin) for pin in maps}
-    with _kept(maps), contextlib.ExitStack() as stack:
+    with _kept(host, maps), contextlib.ExitStack() as stack:
         recording, reason = _recording(host, stack) if stage.trace else (None, "")
         sent, runs = _watched(host, stage, pins, refs)
         trace = [line.as_dict() for line in recording.lines(limit=TRACE_LINES)] if recording is not None else None
@@ -70,10 +74,10 @@ def _watched(
 
 def _recording(host: Host, stack: contextlib.ExitStack) -> tuple[t.Any, str]:
     """A recording of its own, which takes no line from a student's open trace_pipe; or None and why there is none."""
-    from .._bpf.info.trace import Recording, TraceUnavailable
+    from .._bpf.info.trace import TraceUnavailable, recording
 
     try:
-        return stack.enter_context(Recording(host)), ""
+        return stack.enter_context(recording(host)), ""
     except TraceUnavailable as error:
         return None, str(error)
 
@@ -137,25 +141,15 @@ def _send_udp(entry: t.Mapping[str, t.Any]) -> Facts:
     return in_netns(entry["netns"], send)
 
 
-@contextlib.contextmanager
-def _kept(maps: t.Sequence[Pin]) -> t.Iterator[None]:
-    """Put the entries of ``maps`` back when the measurement is over, also after an error."""
-    if not maps:
-        yield
-        return
-    from .._bpf.map.contents import restore_entries, snapshot
+def _kept(host: Host, maps: t.Sequence[Pin]) -> t.ContextManager[None]:
+    """Put the entries of ``maps`` back when the measurement is over, also after an error, or a kill."""
+    refs = [pin.path for pin in maps if t.cast(MapInfo, pin.what).max_entries <= KEPT_ENTRIES]
+    if not refs:
+        return contextlib.nullcontext()
+    from .._bpf.info.kinds import entries_as_they_were
+    from .._bpf.map.entries import MapRef
 
-    kept = []
-    for pin in maps:
-        if t.cast(MapInfo, pin.what).max_entries <= KEPT_ENTRIES:
-            with contextlib.suppress(LabError):  # a map without entries, such as a ring buffer
-                kept.append(snapshot(pin.path))
-    try:
-        yield
-    finally:
-        for entries in kept:
-            with contextlib.suppress(LabError):  # the pin was removed in the meantime
-                restore_entries(entries)
+    return entries_as_they_were(host, [MapRef(path=path) for path in refs], KEPT_ENTRIES)
 
 
 def _entries(pin: Pin) -> t.Optional[list[Facts]]:

@@ -8,12 +8,14 @@ from __future__ import annotations
 import os
 import typing as t
 
+from .._bpf.info.kinds import TRIED
 from .._bpf.pin.folders import MOUNT, is_bpffs
 from .._bpf.program import sections
 from .._bpf.program.bpftool import Bpftool, LoadRefused
-from .._bpf.program.steps import clear
+from .._core import files
 from .._core.errors import LabError
 from .._core.host import Host
+from .._core.temporary import noted
 from .._kernel.elf import read_object
 from .schema import Lab, Stage
 
@@ -34,6 +36,11 @@ def _try(host: Host, path: str, program_type: str) -> dict[str, t.Any]:
     if not is_bpffs(MOUNT):  # bpftool would mount one
         return _result(None, reason=f"no bpffs is mounted at {MOUNT}")
     folder = f"{MOUNT}/ebpf_lab_try_{os.getpid()}"
+    with noted(host, f"{TRIED}{folder}"):
+        return _load(host, path, program_type, folder)
+
+
+def _load(host: Host, path: str, program_type: str, folder: str) -> dict[str, t.Any]:
     try:
         sections.check(path, read_object(path), program_type)
         Bpftool(host.runner).loadall(path, folder, program_type=program_type)
@@ -50,7 +57,7 @@ def _try(host: Host, path: str, program_type: str) -> dict[str, t.Any]:
     except LabError as error:
         return _result(None, reason=str(error))
     finally:
-        clear(folder)
+        files.remove_tree(folder)
     return _result(False, reason="the kernel loaded it")
 
 

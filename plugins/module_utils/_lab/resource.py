@@ -1,7 +1,11 @@
 # Copyright (c) 2026 the ebpf.lab authors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A stage of a lab as one resource: its parts planned as one plan, each told what the ones before it will change."""
+"""A stage of a lab as one resource: its parts planned as one plan, each told what the ones before it will change.
+
+Nothing here knows what kind of thing a part is: it is observed, planned with the forecast of the parts before it, and
+described, like every resource.
+"""
 
 from __future__ import annotations
 
@@ -10,34 +14,41 @@ import contextlib
 import typing as t
 from dataclasses import dataclass, field, replace
 
-from .._bpf.object.resource import ObjectState
-from .._bpf.pin.folders import MakeFolder, Mount
-from .._bpf.pin.pins import Pin
-from .._bpf.program.resource import ProgramResource, ProgramState
-from .._bpf.program.steps import LoadPrograms
-from .._bpf.xdp.steps import KeepForeign
-from .._core.converge import Resource
 from .._core.errors import BadInput, LabError, Missing, Refused, ToolMissing
-from .._core.files import digest
 from .._core.host import Host
-from .._core.plan import Plan, Step
+from .._core.plan import NOTHING, AnyStep, Done, Forecast, Learned, Plan, Step, forecast
+from .._core.resource import Kind, Probe, Resource
 from .._net.topology.resource import TopologyResource
-from .._net.topology.state import Now, Ref, Want
-from .facts import gather, tables_of
-from .parts import Part, Parts, iptables, parts_absent
+from .facts import gather, probes_of, tables_of
+from .kinds import kinds
+from .parts import Part, Parts, iptables
 from .schema import Lab, Stage, parse
+from .teardown import parts_absent
 from .tools import need_tools
 from .whereabouts import At, SetStage, whereabouts
 
-ANY = "*"
+
+@dataclass(frozen=True)
+class Unseen(Step):
+    """Stands for what is to be done with a part that cannot be looked at: a teardown goes on, and names it."""
+
+    part: str
+    why: str
+
+    def title(self) -> str:
+        return f"look at {self.part}"
+
+    def apply(self, host: Host, learned: Learned) -> Done:
+        raise LabError(self.why)
 
 
 @dataclass(frozen=True)
-class LabNow:
+class LabState:
     """The parts with what was observed of each, in order; what the journal says of each lab; this boot's id.
 
     ``missing`` are the tools that the host has not and that an earlier task is to have installed by then; ``later`` are
-    the parts of which they alone could tell.
+    the parts of which they alone could tell. ``unseen`` are those that could not be looked at, with the reason.
+    ``facts`` are what the checks are asked about, as far as it can be read.
     """
 
     parts: tuple[tuple[Part, t.Any], ...]
@@ -45,47 +56,12 @@ class LabNow:
     boot: str
     missing: tuple[str, ...] = ()
     later: tuple[str, ...] = ()
+    unseen: t.Mapping[str, str] = field(default_factory=dict)
+    facts: t.Mapping[str, t.Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class Predicted(Step):
-    """A step that is only shown: what it needs is not installed yet, the Python libraries among it."""
-
-    step: Step
-
-    def title(self) -> str:
-        return self.step.title()
-
-    def apply(self, host: Host) -> None:
-        raise LabError(f"What this step needs is not installed: {self.title()}.")
-
-
-def _observed(host: Host, part: Part) -> t.Any:
-    """What is there of a part while tools are missing; None for one of which they alone could tell."""
-    with contextlib.suppress(ToolMissing):
-        return part.resource.observe(host)
-    return part.resource.without_tools(host) if part.kind == "object" else None
-
-
-@dataclass
-class Pending:
-    """What the parts so far will change: a part's plan may depend on files to be written, interfaces to be made."""
-
-    objects: set[str] = field(default_factory=set)  # compiled anew
-    pins: set[str] = field(default_factory=set)  # put in place anew, ANY for pins that are not known yet
-    kept: set[str] = field(default_factory=set)  # pins of programs that are not loaded anew
-    interfaces: set[Ref] = field(default_factory=set)  # made anew
-    own: set[Ref] = field(default_factory=set)  # interfaces that the lab made
-    hooks: set[Ref] = field(default_factory=set)  # interfaces whose tc filters are all removed
-    strays: bool = False  # foreign pins are removed
-
-    def loads(self, path: str) -> bool:
-        """Whether the pin at ``path`` will be another one."""
-        return path in self.pins or (ANY in self.pins and path not in self.kept)
-
-
-@dataclass(frozen=True)
-class LabResource:
+class LabResource(Resource[LabState]):
     """A lab at a stage, or (``stage`` None) not there at all. ``exclusive``: with nothing else in what is the lab's.
 
     ``here``: the stage that the host is at counts, when it is at one. ``force``: also where the lab's network takes
@@ -102,33 +78,63 @@ class LabResource:
     force: bool = False
     tools_follow: bool = False
 
-    def observe(self, host: Host) -> LabNow:
+    def kinds(self) -> tuple[Kind, ...]:
+        """All: a lab's run settles what any run has left."""
+        return kinds()
+
+    def takes_away(self) -> bool:
+        """Whether it is a teardown."""
+        return self.stage is None
+
+    def observe(self, host: Host) -> LabState:
         """Observe every part. Raises Refused while another lab is up, LabError when tools are missing."""
         stages = whereabouts(host)
         stage = self._stage(stages)
-        missing: tuple[str, ...] = ()
         if stage is None:
-            parts = parts_absent(host, self.lab)
-        else:
-            others = [lab for lab, at in stages.items() if lab != self.lab.name and not at.rebooted]
-            if others:
-                raise Refused(
-                    f"The lab {others[0]} is up on this host, and a host holds one lab at a time.",
-                    f"Take it down first: ansible-playbook ebpf.lab.teardown --extra-vars lab={others[0]}.",
-                )
-            lab = replace(self.lab, topology=replace(self.lab.topology, force=self.force))
+            return self._observe_absent(host, stages)
+        others = [lab for lab, at in stages.items() if lab != self.lab.name and not at.rebooted]
+        if others:
+            raise Refused(
+                f"The lab {others[0]} is up on this host, and a host holds one lab at a time.",
+                f"Take it down first: ansible-playbook ebpf.lab.teardown --extra-vars lab={others[0]}.",
+            )
+        lab = replace(self.lab, topology=replace(self.lab.topology, force=self.force))
+        try:
+            missing = self._missing(host, stage)
+        except LabError:
+            # What is refused in any case is refused before somebody installs the tools for it.
+            network = TopologyResource(lab.topology)
+            network.plan(network.observe(host))
+            raise
+        parts = Parts(host, lab, stage, self.sources, self.exclusive, bool(missing)).all()
+        seen, later = [], []
+        for part in parts:
             try:
-                missing = self._missing(host, stage)
-            except LabError:
-                # What is refused in any case is refused before somebody installs the tools for it.
-                network = TopologyResource(lab.topology)
-                network.plan(network.observe(host))
-                raise
-            parts = Parts(host, lab, stage, self.sources, self.exclusive).all()
-        seen = [(part, _observed(host, part) if missing else part.resource.observe(host)) for part in parts]
-        later = tuple(part.name for part, state in seen if state is None)
-        there = tuple((part, state) for part, state in seen if state is not None)
-        return LabNow(there, stages, host.journal.boot, missing, later)
+                seen.append((part, part.resource.observe(host)))
+            except ToolMissing:
+                if not missing:
+                    raise
+                later.append(part.name)
+        there = tuple(seen)
+        facts = {} if missing else self._facts(host, stage, there, stages.get(self.lab.name))
+        return LabState(there, stages, host.journal.boot, missing, tuple(later), facts=facts)
+
+    def _observe_absent(self, host: Host, stages: t.Mapping[str, At]) -> LabState:
+        seen: list[tuple[Part, t.Any]] = []
+        unseen: dict[str, str] = {}
+        for part in parts_absent(host, self.lab):
+            try:
+                seen.append((part, part.resource.observe(host)))
+            except LabError as error:
+                unseen[part.name] = str(error)
+        return LabState(tuple(seen), stages, host.journal.boot, unseen=unseen)
+
+    def _facts(
+        self, host: Host, stage: Stage, parts: t.Sequence[tuple[Part, t.Any]], at: t.Optional[At]
+    ) -> dict[str, t.Any]:
+        tables = [tables_of(part.resource, state) for part, state in parts if part.name == "iptables"]
+        with_maps = host.only_reads or not (self.traffic and stage.traffic)
+        return gather(host, self.lab, stage, tables[0] if tables else None, at, with_maps)
 
     def _missing(self, host: Host, stage: Stage) -> tuple[str, ...]:
         """The tools that are missing and may be. Raises Missing for others."""
@@ -143,161 +149,94 @@ class LabResource:
     def _stage(self, stages: t.Mapping[str, At]) -> t.Optional[Stage]:
         return self.lab.stage(stages[self.lab.name].stage) if self.here and self.lab.name in stages else self.stage
 
-    def plan(self, now: LabNow) -> Plan:
-        """The parts' plans in order."""
+    def plan(self, now: LabState, coming: Forecast = NOTHING) -> Plan:
+        """The parts' plans in order, and last what is noted of the stage."""
         plans: dict[str, Plan] = {}
-        pending = Pending()
         for part, state in now.parts:
-            plans[part.name] = self._plan_part(part.kind, part.resource, state, pending)
+            plan = part.resource.plan(state, coming)
+            coming = forecast(plan.steps, coming)
+            plans[part.name] = plan
+        for name, why in now.unseen.items():
+            plans[name] = Plan(steps=(Unseen(name, why),))
+        if not now.unseen:
+            plans["stage"] = self._plan_stage(now)
+        told = {name: plan for name, plan in plans.items() if plan.steps or plan.warnings}
+        return replace(Plan.compose(told), missing=now.missing)
+
+    def _plan_stage(self, now: LabState) -> Plan:
         stage = self._stage(now.stages)
         wanted = {self.lab.name: At(stage.name)} if stage is not None else {}
-        changed = []
+        changed: list[AnyStep] = []
         for lab in {**now.stages, **wanted}:
             was, will = now.stages.get(lab), wanted.get(lab)
             if was != will:
                 changed.append(SetStage(lab, will.stage if will else "", now.boot, was is not None and was.rebooted))
         before, after = ({lab: str(at) for lab, at in stages.items()} for stages in (now.stages, wanted))
-        plans["stage"] = Plan(before=before, after=after, steps=tuple(changed))
-        told = {name: plan for name, plan in plans.items() if plan.steps or plan.warnings}
-        plan = _without_repeats(Plan.compose(told))
-        return replace(plan, steps=tuple(map(Predicted, plan.steps))) if now.missing else plan
+        return Plan(before=before, after=after, steps=tuple(changed))
 
-    def _plan_part(self, kind: str, part: t.Any, state: t.Any, pending: Pending) -> Plan:
-        """One part's plan; what it will change is noted in ``pending``."""
-        plan: Plan
-        if kind == "topology":
-            plan = part.plan(state)
-            pending.interfaces |= _remade(part.want, state, plan)
-            pending.own |= {interface.ref for interface in part.want.interfaces if interface.key in state.claimed}
-        elif kind == "object" and part.present:
-            plan = part.plan(self._with_written(state))
-            if plan.steps:
-                pending.objects.add(part.dest)
-        elif kind == "strays":
-            plan = part.plan(state)
-            pending.strays = pending.strays or bool(plan.steps)
-        elif kind == "hooks":
-            plan = Plan() if part.ref in pending.interfaces else part.plan(state)
-            if plan.steps:
-                pending.hooks.add(part.ref)
-        elif kind == "program":
-            plan = _plan_program(part, state, pending, self.exclusive)
-        elif kind == "map":
-            devices = state.shape is not None and state.shape.info.type.startswith("devmap")
-            plan = part.plan(state, pending.loads(part.ref.path) or (devices and bool(pending.interfaces)))
-        elif kind == "attachment":
-            remade = (part.netns, part.interface) in pending.interfaces
-            plan = part.plan(state, part.present and pending.loads(part.program), remade)
-            if (part.netns, part.interface) in pending.own:
-                # What a student attached to the lab's own interface is replaced for good, not kept to come back.
-                plan = replace(plan, steps=tuple(step for step in plan.steps if not isinstance(step, KeepForeign)))
-        elif kind == "filter":
-            remade = (part.slot.netns, part.slot.interface) in pending.interfaces | pending.hooks
-            plan = part.plan(state, part.present and pending.loads(part.program), part.present and remade)
-        else:
-            plan = part.plan(state)
-        return plan
-
-    def facts(self, host: Host, now: LabNow) -> dict[str, t.Any]:
+    def result(self, now: LabState) -> dict[str, t.Any]:
         """What the checks are asked about; nothing of it after a teardown."""
         stage = self._stage(now.stages)
-        result: dict[str, t.Any] = {"lab": self.lab.name, "stage": stage.name if stage else ""}
+        found: dict[str, t.Any] = {"lab": self.lab.name, "stage": stage.name if stage else ""}
         if now.missing:
             later = [f"what is to be done for {name}" for name in now.later]
             if stage is not None and stage.objects:
                 objects = ", ".join(stage.objects)
                 later.append(f"whether {objects} can be compiled, and what the kernel's verifier says of the programs")
-            result.update(missing=list(now.missing), known_later=later)
-        elif stage is not None:
-            tables = [tables_of(host, part.resource, state) for part, state in now.parts if part.kind == "iptables"]
-            at = now.stages.get(self.lab.name)
-            traffic = self.traffic and not host.only_reads
-            result["facts"] = gather(host, self.lab, stage, traffic, tables[0] if tables else None, at)
-        return result
+            return {**found, "missing": list(now.missing), "known_later": later}
+        return found if stage is None else {**found, "facts": dict(now.facts)}
 
-    def _with_written(self, state: ObjectState) -> ObjectState:
-        """The state of an object with the digests of the files that this very plan writes."""
-        written = {f"{self.lab.folder}/{name}": digest(content) for name, content in self.sources.items()}
-        if state.inputs is None:
-            return state
-        headers = state.inputs.headers
-        if headers is not None:
-            headers = tuple((path, written.get(path, digest)) for path, digest in headers)
-        source = written.get(state.inputs.source, state.inputs.source_sha256)
-        return replace(state, inputs=replace(state.inputs, source_sha256=source, headers=headers))
-
-
-def _plan_program(part: ProgramResource, state: ProgramState, pending: Pending, exclusive: bool) -> Plan:
-    """Foreign pins in a folder that the lab made are gone by now, or are replaced: none is kept to come back.
-
-    ``exclusive``: a map that somebody put in the place of ours is not used, even where it fits.
-    """
-    if pending.strays:
-        state = replace(state, programs=_claimed(state.programs), maps=_claimed(state.maps), inside=frozenset())
-    new = part.object in pending.objects
-    plan = part.plan(state, object_pending=new)
-    if state.info is None or new:
-        pending.pins.add(ANY)
-    else:
-        names = [*(program.name for program in state.info.programs), *part.pin_maps]
-        (pending.pins if plan.steps else pending.kept).update(f"{part.pin_path}/{name}" for name in names)
-    maps = [state.maps[name] for name in part.pin_maps if name in state.maps]
-    reuse = part.reuse_maps and not (exclusive and any(not pin.intact for pin in maps))
-    steps = (
-        replace(step, foreign="replace" if state.own_folder else "aside", reuse_maps=reuse)
-        if isinstance(step, LoadPrograms)
-        else step
-        for step in plan.steps
-    )
-    return replace(plan, steps=tuple(steps))
-
-
-def _claimed(pins: t.Mapping[str, Pin]) -> dict[str, Pin]:
-    return {name: pin for name, pin in pins.items() if pin.claim is not None}
-
-
-def _without_repeats(plan: Plan) -> Plan:
-    """The plan with each folder and mount made once: parts that share one have each planned it."""
-    steps: list[Step] = []
-    for step in plan.steps:
-        if not (isinstance(step, (MakeFolder, Mount)) and step in steps):
-            steps.append(step)
-    return replace(plan, steps=tuple(steps))
-
-
-def _remade(want: Want, now: Now, plan: Plan) -> set[Ref]:
-    """The interfaces that a topology's plan makes: nothing that was seen on one of their names is there afterwards."""
-    made = {note.key for note in plan.notes() if note.action == "claim"}
-    return {interface.ref for interface in want.interfaces if interface.key in made}
+    def probes(self, now: LabState) -> tuple[Probe, ...]:
+        """The stage's traffic and refusals."""
+        stage = self._stage(now.stages)
+        return () if stage is None or now.missing else probes_of(self.lab, stage, now.facts, self.traffic)
 
 
 @dataclass(frozen=True)
-class VerifiedResource:
-    """A lab that is only looked at."""
+class VerifiedState:
+    """What the journal says of each lab, the stage that is looked at, and the facts of it that can be read."""
+
+    stages: t.Mapping[str, At]
+    stage: Stage
+    facts: t.Mapping[str, t.Any]
+
+
+@dataclass(frozen=True)
+class VerifiedResource(Resource[VerifiedState]):
+    """A lab that is only looked at: at ``stage``, else at the host's own, else at the lab's default."""
 
     lab: Lab
     stage: str
     traffic: bool = True
 
-    def observe(self, host: Host) -> dict[str, At]:
-        """What the journal says of the host."""
-        return whereabouts(host)
+    def kinds(self) -> tuple[Kind, ...]:
+        """All, as for a lab's run."""
+        return kinds()
 
-    def plan(self, now: dict[str, At]) -> Plan:
-        """Nothing is changed."""
-        others = [lab for lab, at in now.items() if lab != self.lab.name and not at.rebooted]
-        return Plan(warnings=tuple(f"The lab {lab} is up on this host, not {self.lab.name}." for lab in others))
-
-    def facts(self, host: Host, now: dict[str, At]) -> dict[str, t.Any]:
-        """What the checks are asked about: of the stage asked for, else the host's own, else the lab's default."""
-        at = now.get(self.lab.name)
+    def observe(self, host: Host) -> VerifiedState:
+        """Read what there is. Raises LabError."""
+        stages = whereabouts(host)
+        at = stages.get(self.lab.name)
         stage = self.lab.stage(self.stage or (at.stage if at else ""))
         tables: t.Optional[list[t.Any]] = None
         for part in iptables(self.lab):
             with contextlib.suppress(ToolMissing):
-                tables = tables_of(host, part.resource, part.resource.observe(host))
-        facts = gather(host, self.lab, stage, self.traffic, tables, at)
-        return {"lab": self.lab.name, "stage": stage.name, "facts": facts}
+                tables = tables_of(part.resource, part.resource.observe(host))
+        with_maps = host.only_reads or not (self.traffic and stage.traffic)
+        return VerifiedState(stages, stage, gather(host, self.lab, stage, tables, at, with_maps))
+
+    def plan(self, now: VerifiedState, coming: Forecast = NOTHING) -> Plan:
+        """Nothing is changed."""
+        others = [lab for lab, at in now.stages.items() if lab != self.lab.name and not at.rebooted]
+        return Plan(warnings=tuple(f"The lab {lab} is up on this host, not {self.lab.name}." for lab in others))
+
+    def result(self, now: VerifiedState) -> dict[str, t.Any]:
+        """What the checks are asked about."""
+        return {"lab": self.lab.name, "stage": now.stage.name, "facts": dict(now.facts)}
+
+    def probes(self, now: VerifiedState) -> tuple[Probe, ...]:
+        """The stage's traffic and refusals."""
+        return probes_of(self.lab, now.stage, now.facts, self.traffic)
 
 
 def _content(name: str, sent: t.Any) -> bytes:

@@ -19,7 +19,7 @@ from .._bpf.pin.folders import check_pin_path
 from .._core.errors import BadInput, LabError, brief
 from .._core.options import STUMBLES, culprit
 from .._net import names
-from .._net.topology.resource import topology, topology_options
+from .._net.topology.options import topology, topology_options
 from .._net.topology.state import Want
 from .specs import (
     ATTACHMENT,

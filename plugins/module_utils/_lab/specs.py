@@ -1,18 +1,37 @@
 # Copyright (c) 2026 the ebpf.lab authors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What may stand in each section of a lab file, as option specs in Ansible's form; docs/lab-files.md explains them."""
+"""What may stand in each section of a lab file, as option specs in Ansible's form; docs/lab-files.md explains them.
+
+A section takes its options from the module of the same thing. tests/unit/test_lab_sections.py lists where they differ.
+"""
 
 from __future__ import annotations
 
 import typing as t
 
+from .._bpf.map import options as bpf_map
+from .._bpf.object import options as bpf_object
+from .._bpf.program import options as bpf_program
+from .._bpf.tc import options as tc_attachment
+from .._bpf.xdp import options as xdp_attachment
+from .._net import reachability
+from .._net.iptables import options as iptables_flush
+from .._net.sysctl import options as ip_forward
+
 PIN_PATH = "/sys/fs/bpf/ebpf"
 
 Spec = t.Mapping[str, t.Any]
+NEEDED = {"type": "str", "required": True}
+
+
+def taken(options: Spec, *names: str) -> dict[str, t.Any]:
+    """The options of a module that go by these names."""
+    return {name: options[name] for name in names}
+
 
 LAB: Spec = {
-    "name": {"type": "str", "required": True},
+    "name": NEEDED,
     "title": {"type": "str", "default": ""},
     "description": {"type": "raw", "default": ""},
     "default_stage": {"type": "str"},
@@ -23,34 +42,13 @@ LAB: Spec = {
     "objects": {"type": "dict", "default": {}},
     "stages": {"type": "list", "elements": "dict", "required": True},
 }
-TABLE = {"type": "str", "default": "filter"}
 HOST_NETWORK: Spec = {
-    "policies": {
-        "type": "list",
-        "elements": "dict",
-        "default": [],
-        "options": {
-            "table": TABLE,
-            "chain": {"type": "str", "required": True},
-            "policy": {"type": "str", "required": True, "choices": ["ACCEPT", "DROP"]},
-        },
-    },
-    "flush": {
-        "type": "list",
-        "elements": "dict",
-        "default": [],
-        "options": {"table": TABLE, "chains": {"type": "list", "elements": "str"}},
-    },
-    "ip_forward": {"type": "dict", "default": {}, "options": {"ipv4": {"type": "bool"}, "ipv6": {"type": "bool"}}},
+    **taken(iptables_flush.OPTIONS, "policies", "flush"),
+    "ip_forward": {"type": "dict", "default": {}, "options": taken(ip_forward.OPTIONS, "ipv4", "ipv6")},
 }
-OBJECT: Spec = {
-    "source": {"type": "str", "required": True},
-    "method": {"type": "str", "choices": ["direct", "llc"], "default": "direct"},
-    "flags": {"type": "list", "elements": "str"},
-    "disassemble": {"type": "str"},
-}
+OBJECT: Spec = {"source": NEEDED, **taken(bpf_object.OPTIONS, "method", "flags", "disassemble")}
 STAGE: Spec = {
-    "name": {"type": "str", "required": True},
+    "name": NEEDED,
     "title": {"type": "str", "default": ""},
     "description": {"type": "raw", "default": ""},
     "programs": {"type": "list", "elements": "dict", "default": []},
@@ -62,55 +60,31 @@ STAGE: Spec = {
     "traffic": {"type": "list", "elements": "dict", "default": []},
     "checks": {"type": "list", "elements": "dict", "default": []},
 }
-PROGRAM_TYPE = {"type": "str", "choices": ["xdp", "classifier"], "default": "xdp"}
-PROGRAM: Spec = {
-    "object": {"type": "str", "required": True},
-    "type": PROGRAM_TYPE,
-    "pin_maps": {"type": "list", "elements": "str", "default": []},
-    "reuse_maps": {"type": "bool", "default": True},
-}
+PROGRAM: Spec = {"object": NEEDED, **taken(bpf_program.OPTIONS, "type", "pin_maps", "reuse_maps")}
 ATTACHMENT: Spec = {
-    "interface": {"type": "str", "required": True},
-    "netns": {"type": "str", "default": ""},
-    "program": {"type": "str", "required": True},
-    "mode": {"type": "str", "choices": ["auto", "native", "generic", "offload"], "default": "auto"},
-    "overwrite": {"type": "bool", "default": False},
-    "force": {"type": "bool", "default": False},
+    **taken(xdp_attachment.OPTIONS, "interface", "netns", "program", "mode", "overwrite", "force"),
+    "program": NEEDED,
 }
 FILTER: Spec = {
-    "interface": {"type": "str", "required": True},
-    "netns": {"type": "str", "default": ""},
-    "program": {"type": "str", "required": True},
-    "direction": {"type": "str", "choices": ["ingress", "egress"], "default": "ingress"},
-    "priority": {"type": "int", "default": 1},
-    "force": {"type": "bool", "default": False},
+    **taken(tc_attachment.OPTIONS, "interface", "netns", "program", "direction", "priority", "force"),
+    "program": NEEDED,
 }
 MAP: Spec = {
-    "map": {"type": "str", "required": True},
-    "entries": {
-        "type": "list",
-        "elements": "dict",
-        "required": True,
-        "options": {"key": {"type": "raw", "required": True}, "value": {"type": "raw", "required": True}},
-    },
-    "exclusive": {"type": "bool", "default": False},
-    "netns": {"type": "str", "default": ""},
+    "map": NEEDED,
+    "entries": {**bpf_map.OPTIONS["entries"], "required": True},
+    **taken(bpf_map.OPTIONS, "exclusive", "netns"),
 }
-REFUSED: Spec = {"object": {"type": "str", "required": True}, "type": PROGRAM_TYPE}
+REFUSED: Spec = {"object": NEEDED, **taken(bpf_program.OPTIONS, "type")}
 TRAFFIC: Spec = {
-    "name": {"type": "str", "required": True},
-    "netns": {"type": "str", "default": ""},
+    "name": NEEDED,
     "kind": {"type": "str", "choices": ["ping", "udp"], "default": "ping"},
-    "to": {"type": "str", "required": True},
-    "source": {"type": "str"},
+    "to": NEEDED,
     "port": {"type": "int", "default": 9},
-    "count": {"type": "int", "default": 3},
-    "interval": {"type": "float", "default": 0.2},
-    "timeout": {"type": "float", "default": 1.0},
+    **taken(reachability.OPTIONS, "netns", "source", "count", "interval", "timeout"),
 }
 CHECK: Spec = {
-    "name": {"type": "str", "required": True},
-    "query": {"type": "str", "required": True},
+    "name": NEEDED,
+    "query": NEEDED,
     "expect": {"type": "raw", "required": True},
     "hint": {"type": "str", "default": ""},
     "points": {"type": "int", "default": 1},

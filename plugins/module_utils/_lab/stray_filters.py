@@ -8,100 +8,131 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass
 
-from .._bpf.tc.steps import Slot, qdisc_key
-from .._bpf.xdp.steps import find_link
-from .._core.errors import KernelRefused
+from .._bpf.interface import becomes, dictionary, look, need, place
+from .._bpf.tc.kinds import FilterKind, QdiscKind
+from .._bpf.tc.state import Slot, qdisc_key
+from .._bpf.tc.steps import AttachAgain, hold, request
+from .._core.errors import LabError
 from .._core.host import Host
-from .._core.plan import Note, Plan, Step
-from .._kernel import netns, syscall
+from .._core.plan import NOTHING, Done, Forecast, Key, Learned, Note, Plan, Step, make, release
+from .._core.resource import Kind, Resource
 from .._kernel.rtnl import tc
-from .._kernel.rtnl.read import links
 from .._kernel.syscall import Handle
 from .._net.topology.state import Ref
 
 
 @dataclass(frozen=True)
-class StrayFiltersResource:
+class Hooks:
+    """An interface's hooks: the kind of their qdisc ("": leave it alone), what is strange about them, in words, and
+    the journal's keys of what is ours."""
+
+    kind: str = ""
+    strange: tuple[str, ...] = ()
+    ours: tuple[Key, ...] = ()
+
+
+@dataclass(frozen=True)
+class StrayFiltersResource(Resource[Hooks]):
     """No filters at the hooks of one interface but those of the lab, and no hooks that the lab did not make."""
 
     ref: Ref
 
-    def observe(self, host: Host) -> tuple[str, tuple[str, ...]]:
-        """The kind of the qdisc ("": leave it alone), and what is strange about it."""
-        where, name = self.ref
-        here = not where or netns.kind(where) == "present"
-        link = links(host.netlink(where)).get(name) if here else None
-        kind = tc.qdisc(host.netlink(where), link.index) if link is not None else ""
+    def kinds(self) -> tuple[Kind, ...]:
+        return (QdiscKind(), FilterKind())
+
+    def observe(self, host: Host) -> Hooks:
+        netns, name = self.ref
+        link = look(host, netns, name)
+        kind = tc.qdisc(host.netlink(netns), link.index) if link is not None else ""
         if link is None or not kind:
-            return "", ()
-        found = [] if host.journal.claimed(qdisc_key(where, name)) is not None else [f"{kind} qdisc"]
-        for direction in tc.HOOKS:
-            for entry in tc.filters(host.netlink(where), link.index, direction):
-                slot = Slot(name, where, direction, entry.priority, entry.handle)
-                if host.journal.claimed(slot.key) is None:
-                    found.append(f"{direction} filter {entry.name or entry.kind}, priority {entry.priority}")
-        return kind, tuple(found)
+            return Hooks()
+        qdisc = host.journal.claimed(qdisc_key(netns, name))
+        ours = [] if qdisc is None else [qdisc_key(netns, name)]
+        strange = [f"{kind} qdisc"] if qdisc is None else []
+        for direction in tc.hooks(kind):
+            for entry in tc.filters(host.netlink(netns), link.index, direction):
+                key = Slot(name, netns, direction, entry.priority, entry.handle).key
+                claim = host.journal.claimed(key)
+                if claim is not None and dictionary(claim.value).get("id") == entry.id:
+                    ours.append(key)
+                else:
+                    strange.append(f"{direction} filter {entry.name or entry.kind}, priority {entry.priority}")
+        return Hooks(kind, tuple(strange), tuple(ours))
 
-    def plan(self, now: tuple[str, tuple[str, ...]]) -> Plan:
+    def plan(self, now: Hooks, coming: Forecast = NOTHING) -> Plan:
         """Remove the hooks with all that is on them; the lab's own filters are attached again by their parts."""
-        kind, found = now
-        steps = (RemoveHooks(*self.ref, kind, found),) if found else ()
-        return Plan(before=list(found), after=[], steps=steps)
+        if not now.strange or becomes(coming, *self.ref):
+            return Plan(before=[], after=[])
+        return Plan(
+            before=list(now.strange), after=[], steps=(RemoveHooks(*self.ref, now.kind, now.strange, now.ours),)
+        )
 
-    def facts(self, host: Host, now: tuple[str, tuple[str, ...]]) -> dict[str, t.Any]:
-        """What is there that is not the lab's."""
-        return {"strays": list(now[1])}
+    def result(self, now: Hooks) -> dict[str, t.Any]:
+        return {"strays": list(now.strange)}
 
 
 @dataclass(frozen=True)
 class RemoveHooks(Step):
     """Remove an interface's clsact or ingress qdisc. Taking that back brings its BPF filters back, and no others."""
 
+    libraries: t.ClassVar[tuple[str, ...]] = ("pyroute2",)
+
     netns: str
     interface: str
     kind: str
-    found: tuple[str, ...]
+    strange: tuple[str, ...]
+    ours: tuple[Key, ...]
 
     def title(self) -> str:
-        where = f"{self.interface} in the namespace {self.netns}" if self.netns else self.interface
-        return f"remove what the lab did not attach to {where}: {', '.join(self.found)}"
+        where = place(self.netns, self.interface)
+        return f"remove what the lab did not attach to {where}: {', '.join(self.strange)}"
 
-    def apply(self, host: Host) -> None:
-        link = find_link(host, self.netns, self.interface)
-        netlink = host.netlink(self.netns)
-        held = []
-        for direction in tc.HOOKS:
-            for entry in tc.filters(netlink, link.index, direction):
-                if entry.id:
-                    held.append((direction, entry, Handle(syscall.program_fd(entry.id))))
-        host.kept[self, "held"] = _Held([handle for _direction, _entry, handle in held])
-        host.kept[self, "filters"] = held
-        message = tc.remove_clsact(link.index)
-        message["attrs"] = [("TCA_KIND", self.kind)]
-        self._request(host, message)
+    def notes(self, learned: Learned) -> tuple[Note, ...]:
+        return tuple(release(key) for key in (qdisc_key(self.netns, self.interface), *self.ours))
 
-    def undo(self, host: Host) -> None:
-        link = find_link(host, self.netns, self.interface)
-        self._request(host, tc.make_clsact(link.index))
-        for direction, entry, handle in host.kept.pop((self, "filters")):
-            place = (link.index, direction, entry.priority, entry.handle)
-            self._request(host, tc.set_filter(*place, handle.fd, entry.name, False))
-
-    def _request(self, host: Host, message: t.Any) -> None:
-        (answer,) = host.netlink(self.netns).request([message])
-        if answer.error:
-            raise KernelRefused(self.title(), answer.error, answer.said)
-
-    def notes(self) -> tuple[Note, ...]:
-        return (Note("release", qdisc_key(self.netns, self.interface)),)
+    def apply(self, host: Host, learned: Learned) -> Done:
+        link = need(host, self.netns, self.interface)
+        again: list[Step] = [MakeHooks(self.netns, self.interface, self.kind, self.ours)]
+        handles: dict[str, Handle] = {}
+        for direction in tc.hooks(self.kind):
+            for entry in tc.filters(host.netlink(self.netns), link.index, direction):
+                held = hold(entry)
+                if held is None:
+                    continue
+                slot = Slot(self.interface, self.netns, direction, entry.priority, entry.handle)
+                claim = host.journal.claimed(slot.key) if slot.key in self.ours else None
+                again.append(AttachAgain(slot, entry.id, entry.name, 0, None if claim is None else claim.value))
+                if handles.setdefault(f"program {entry.id}", held) is not held:
+                    held.close()
+        try:
+            request(host, self.netns, tc.remove_clsact(link.index, self.kind), self.title())
+        except LabError:
+            for handle in handles.values():
+                handle.close()
+            raise
+        return Done(undo=tuple(again), handles=handles)
 
 
-class _Held:
-    """Keeps programs alive until the call is over."""
+@dataclass(frozen=True)
+class MakeHooks(Step):
+    """Give an interface its clsact or ingress qdisc back."""
 
-    def __init__(self, handles: list[Handle]) -> None:
-        self._handles = handles
+    libraries: t.ClassVar[tuple[str, ...]] = ("pyroute2",)
 
-    def close(self) -> None:
-        for handle in self._handles:
-            handle.close()
+    netns: str
+    interface: str
+    kind: str
+    ours: tuple[Key, ...]
+
+    def title(self) -> str:
+        return f"add the {self.kind} qdisc to {place(self.netns, self.interface)}"
+
+    def notes(self, learned: Learned) -> tuple[Note, ...]:
+        key = qdisc_key(self.netns, self.interface)
+        return (make(key, {"new": True}),) if key in self.ours else ()
+
+    def apply(self, host: Host, learned: Learned) -> Done:
+        link = need(host, self.netns, self.interface)
+        request(host, self.netns, tc.make_clsact(link.index, self.kind), self.title())
+        key = qdisc_key(self.netns, self.interface)
+        return Done(learned={key: {"ifindex": link.index}} if key in self.ours else {})

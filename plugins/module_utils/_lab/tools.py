@@ -8,7 +8,7 @@ from __future__ import annotations
 from .._core import interpreter
 from .._core.errors import Missing
 from .._core.host import Host
-from .._tools import bpftool_answer
+from .._kernel import bpftool
 from .schema import Lab, Stage
 
 
@@ -26,7 +26,7 @@ def need_tools(host: Host, lab: Lab, stage: Stage) -> None:
     if lab.host_network["policies"] or lab.host_network["flush"]:
         tools.append("iptables")
     missing = [tool for tool in tools if host.runner.which(tool) is None]
-    silent = "bpftool" in tools and "bpftool" not in missing and bpftool_answer.missing(host.runner)
+    silent = "bpftool" in tools and "bpftool" not in missing and bpftool.missing(host.runner)
     missing += ["bpftool"] if silent else []
     missing += _libraries(thorough=bool(missing))
     if missing:

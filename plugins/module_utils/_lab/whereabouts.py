@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .._core.errors import LabError
 from .._core.host import Host
-from .._core.plan import Note, Step
+from .._core.plan import Done, Learned, Note, Step, make, release
 
 
 @dataclass(frozen=True)
@@ -35,20 +36,22 @@ class SetStage(Step):
         where = f"at the stage {self.stage}" if self.stage else "gone"
         return f"note that the lab {self.lab} is {where}" + (", after a reboot" if self.rebooted else "")
 
-    def apply(self, host: Host) -> None:
-        pass
+    def apply(self, host: Host, learned: Learned) -> Done:
+        return Done()
 
-    def notes(self) -> tuple[Note, ...]:
+    def notes(self, learned: Learned) -> tuple[Note, ...]:
         key = f"lab:{self.lab}"
         if not self.stage:
-            return (Note("release", key),)
-        return (Note("claim", key, {"stage": self.stage, "boot": self.boot}, volatile=False),)
+            return (release(key),)
+        return (make(key, {"stage": self.stage, "boot": self.boot}, lasting=True),)
 
 
 def whereabouts(host: Host) -> dict[str, At]:
-    """The stage of each lab on this host."""
+    """The stage of each lab on this host. Raises LabError for a journal that no lab has written."""
     found = {}
     for key, entry in host.journal.claims("lab:").items():
-        boot = entry.value.get("boot", entry.boot)  # one that names none is a volatile entry of this boot
-        found[key[len("lab:") :]] = At(str(entry.value["stage"]), boot != host.journal.boot)
+        value = entry.value
+        if not (isinstance(value, dict) and all(isinstance(value.get(name), str) for name in ("stage", "boot"))):
+            raise LabError(f"The journal {host.journal.path} says of {key} what no lab has written.", "Restore it.")
+        found[key[len("lab:") :]] = At(value["stage"], value["boot"] != host.journal.boot)
     return found

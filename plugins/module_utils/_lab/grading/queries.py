@@ -18,6 +18,7 @@ except ImportError:  # checks.require_jmespath says so before anything is looked
     TreeInterpreter = _Expression = object
 
 Node = t.Mapping[str, t.Any]
+Found = t.TypeVar("Found")
 
 
 class Look(TreeInterpreter):
@@ -86,7 +87,7 @@ class Look(TreeInterpreter):
             self._missed()
         return found
 
-    def _of(self, base: t.Any, found: t.Any) -> t.Any:
+    def _of(self, base: t.Any, found: Found) -> Found:
         """``found``, known as a list of things when it is made of one."""
         if id(base) in self._things and isinstance(found, list):
             self._things[id(found)] = found  # held as long as its id counts

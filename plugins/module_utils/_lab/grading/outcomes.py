@@ -22,7 +22,7 @@ try:
     import jmespath.exceptions
     import jmespath.functions
 
-    from .looking import Look
+    from .queries import Look
 
     JMESPATH_ERROR: t.Optional[ImportError] = None
 except ImportError as error:

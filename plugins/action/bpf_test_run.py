@@ -1,7 +1,7 @@
 # Copyright (c) 2026 the ebpf.lab authors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The control node's half of ebpf.lab.xdp_test_run: packets from fields or a capture become bytes here."""
+"""The control node's half of ebpf.lab.bpf_test_run: packets from fields or a capture become bytes here."""
 
 from __future__ import annotations
 
@@ -9,31 +9,22 @@ import os
 import typing as t
 
 from ansible.errors import AnsibleError
-from ansible.plugins.action import ActionBase
-from ansible_collections.ebpf.lab.plugins.module_utils._core.errors import BadInput, LabError
+from ansible_collections.ebpf.lab.plugins.module_utils._core.errors import BadInput
+from ansible_collections.ebpf.lab.plugins.module_utils._lab.grading.plain import plain
+from ansible_collections.ebpf.lab.plugins.plugin_utils.one_host import OneHost
 from ansible_collections.ebpf.lab.plugins.plugin_utils.packets import expand
-from ansible_collections.ebpf.lab.plugins.plugin_utils.plain import plain
 from ansible_collections.ebpf.lab.plugins.plugin_utils.remote import execute
 
 
-class ActionModule(ActionBase):
-    """One task a host: see the module's documentation."""
+class ActionModule(OneHost):
+    """See the module's documentation."""
 
-    _supports_check_mode = True
-    _requires_connection = True
-
-    def run(self, tmp: t.Optional[str] = None, task_vars: t.Optional[dict[str, t.Any]] = None) -> dict[str, t.Any]:
+    def work(self, task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
         """Build, send, hand back."""
-        task_vars = task_vars or {}
-        result = super().run(tmp, task_vars)
         options = dict(self._task.args)
         if "packets" in options:
-            try:
-                options["packets"] = expand(plain(options["packets"]), self._capture)
-            except LabError as error:
-                return {**result, "failed": True, "msg": str(error)}
-        result.update(execute(self, "ebpf.lab.xdp_test_run", options, task_vars))
-        return result
+            options["packets"] = expand(plain(options["packets"]), self._capture)
+        return execute(self, "ebpf.lab.bpf_test_run", options, task_vars)
 
     def _capture(self, path: str) -> str:
         """Where a capture is: beside the playbook or role as any file, or at its absolute path."""
