@@ -98,11 +98,8 @@ def ours(count: int, job: str) -> t.Any:
     from ansible_collections.ebpf.lab.plugins.module_utils._core.converge import converge
     from ansible_collections.ebpf.lab.plugins.module_utils._core.host import Host
     from ansible_collections.ebpf.lab.plugins.module_utils._kernel.rtnl import write as messages
-    from ansible_collections.ebpf.lab.plugins.module_utils._net.topology.resource import (
-        TopologyResource,
-        topology,
-        topology_options,
-    )
+    from ansible_collections.ebpf.lab.plugins.module_utils._net.topology.options import topology, topology_options
+    from ansible_collections.ebpf.lab.plugins.module_utils._net.topology.resource import TopologyResource
 
     if not count:  # only to have all of it imported
         return messages

@@ -32,6 +32,11 @@ try() {
     rm -f "$scratch/try.$$"
 }
 
+# chosen COMMAND...: one of several runs of pytest; that the stage's own arguments choose no test of it is no failure.
+chosen() {
+    "$@" || { code=$? && [ -n "$only" ] && [ "$code" -eq 5 ]; }
+}
+
 # summary: the line that tests/run counts, and the exit status.
 summary() {
     echo "$passed passed, $failed failed"

@@ -15,13 +15,7 @@ description:
   - Returns the loaded programs, the maps, the pins, the XDP attachments of all interfaces in all named network
     namespaces, the kernel features that a lab needs, and the versions of the tools, in one call.
   - All but the tools' versions comes from the kernel itself, without a process for each thing.
-attributes:
-  check_mode:
-    description: Changes nothing in any mode.
-    support: full
-  diff_mode:
-    description: There is no change to show.
-    support: none
+extends_documentation_fragment: [ebpf.lab.attributes.reads]
 options:
   gather_subset:
     description: What is gathered. V(tools) runs each tool once for its version, which takes longest.
@@ -160,7 +154,7 @@ tools:
 from ansible.module_utils import distro
 from ansible_collections.ebpf.lab.plugins.module_utils import _python  # noqa: F401 # pylint: disable=unused-import
 from ansible_collections.ebpf.lab.plugins.module_utils._bpf.info.inventory import gather
-from ansible_collections.ebpf.lab.plugins.module_utils._core.converge import run_info_module
+from ansible_collections.ebpf.lab.plugins.module_utils._core.module import run_info_module
 
 SUBSETS = ["programs", "maps", "pins", "attachments", "features", "tools"]
 ARGUMENTS = {

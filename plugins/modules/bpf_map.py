@@ -16,28 +16,15 @@ description:
   - Keys and values are written as YAML where the map has BTF, and as bytes where it has not.
   - Makes a map that no program defines, and pins maps.
   - What was in a map that the lab did not make is kept in the journal, and comes back with O(state=absent).
+extends_documentation_fragment: [ebpf.lab.attributes.converges, ebpf.lab.bpf_map]
 attributes:
-  check_mode:
-    description: Predicts the change without making it.
-    support: full
   diff_mode:
     description: Shows the entries that are named, or all of them with O(exclusive=true), before and after.
-    support: full
 options:
   path:
     description:
       - The map's pin, an absolute path on a bpffs.
       - Beside O(id) or O(program), the path at which that map is pinned.
-    type: path
-  id:
-    description: The map's id.
-    type: int
-  program:
-    description: A program that uses the map, by its pin's path, its id or its name; O(name) says which of its maps.
-    type: str
-  name:
-    description: The name of the map of O(program), as its source has it.
-    type: str
   entries:
     description:
       - Entries that the map has to hold.
@@ -68,11 +55,6 @@ options:
     description: Whether the map holds O(entries) and no others. The others of an array are set to zero.
     type: bool
     default: false
-  format:
-    description: Whether keys and values follow the map's BTF, where it has one, or are bytes in any case.
-    type: str
-    choices: [auto, bytes]
-    default: auto
   netns:
     description: The network namespace, by name or path, in which the interfaces of a devmap are.
     type: str
@@ -124,13 +106,14 @@ options:
     description:
       - V(present) makes sure of the map and its entries.
       - V(absent) takes back what this module did, which is to remove the pin that it made, and to put back the entries
-        of a map that the lab did not make.
+        of a map that the lab did not make. One that somebody else has changed since stays, with a warning, unless a
+        program of the lab uses the map.
     type: str
     choices: [present, absent]
     default: present
 seealso:
   - module: ebpf.lab.bpf_map_info
-  - module: ebpf.lab.xdp_program
+  - module: ebpf.lab.bpf_program
 """
 
 EXAMPLES = r"""
@@ -193,59 +176,13 @@ steps:
 """
 
 from ansible_collections.ebpf.lab.plugins.module_utils import _python  # noqa: F401 # pylint: disable=unused-import
+from ansible_collections.ebpf.lab.plugins.module_utils._bpf.map.options import OPTIONS
 from ansible_collections.ebpf.lab.plugins.module_utils._bpf.map.resource import MapResource
-from ansible_collections.ebpf.lab.plugins.module_utils._core.converge import run_module
-
-ARGUMENTS = {
-    "path": {"type": "path"},
-    "id": {"type": "int"},
-    "program": {"type": "str"},
-    "name": {"type": "str"},
-    "entries": {
-        "type": "list",
-        "elements": "dict",
-        "options": {
-            "key": {"type": "raw", "required": True, "no_log": False},
-            "value": {"type": "raw", "required": True},
-        },
-    },
-    "absent_keys": {"type": "list", "elements": "raw", "default": [], "no_log": False},
-    "exclusive": {"type": "bool", "default": False},
-    "format": {"type": "str", "choices": ["auto", "bytes"], "default": "auto"},
-    "netns": {"type": "str", "default": ""},
-    "type": {
-        "type": "str",
-        "choices": [
-            "hash",
-            "array",
-            "percpu_hash",
-            "percpu_array",
-            "lru_hash",
-            "lru_percpu_hash",
-            "lpm_trie",
-            "prog_array",
-            "devmap",
-            "devmap_hash",
-            "cpumap",
-            "xskmap",
-            "queue",
-            "stack",
-            "ringbuf",
-            "perf_event_array",
-        ],
-    },
-    "key_type": {"type": "raw"},
-    "value_type": {"type": "raw"},
-    "key_size": {"type": "int"},
-    "value_size": {"type": "int"},
-    "max_entries": {"type": "int"},
-    "flags": {"type": "int", "default": 0},
-    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-}
+from ansible_collections.ebpf.lab.plugins.module_utils._core.module import run_module
 
 
 def main() -> None:
-    run_module(ARGUMENTS, MapResource.from_params)
+    run_module(OPTIONS, MapResource.from_params)
 
 
 if __name__ == "__main__":

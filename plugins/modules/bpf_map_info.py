@@ -15,26 +15,8 @@ description:
   - Lists the entries of any map of this host, named by its pin, its id, or its program and its own name.
   - Keys and values are plain values where the map has BTF, and bytes in hexadecimal where it has not.
   - Changes nothing. A map that a program writes meanwhile may show an entry late.
-attributes:
-  check_mode:
-    description: Changes nothing in any mode.
-    support: full
-  diff_mode:
-    description: There is nothing to compare.
-    support: none
+extends_documentation_fragment: [ebpf.lab.attributes.reads, ebpf.lab.bpf_map]
 options:
-  path:
-    description: The map's pin.
-    type: path
-  id:
-    description: The map's id.
-    type: int
-  program:
-    description: A program that uses the map, by its pin's path, its id or its name; O(name) says which of its maps.
-    type: str
-  name:
-    description: The name of the map of O(program), as its source has it.
-    type: str
   limit:
     description: How many entries are listed at the most.
     type: int
@@ -43,11 +25,6 @@ options:
     description: Whether the values of a per-CPU map are added up, each member and element for itself.
     type: bool
     default: false
-  format:
-    description: Whether keys and values follow the map's BTF, where it has one, or are bytes in any case.
-    type: str
-    choices: [auto, bytes]
-    default: auto
 seealso:
   - module: ebpf.lab.bpf_map
 """
@@ -90,16 +67,13 @@ import typing as t
 
 from ansible_collections.ebpf.lab.plugins.module_utils import _python  # noqa: F401 # pylint: disable=unused-import
 from ansible_collections.ebpf.lab.plugins.module_utils._bpf.map.contents import gather
-from ansible_collections.ebpf.lab.plugins.module_utils._core.converge import run_info_module
+from ansible_collections.ebpf.lab.plugins.module_utils._bpf.map.options import OPTIONS
+from ansible_collections.ebpf.lab.plugins.module_utils._core.module import run_info_module
 
 ARGUMENTS: dict[str, t.Any] = {
-    "path": {"type": "path"},
-    "id": {"type": "int"},
-    "program": {"type": "str"},
-    "name": {"type": "str"},
+    **{name: OPTIONS[name] for name in ("path", "id", "program", "name", "format")},
     "limit": {"type": "int", "default": 1000},
     "sum_per_cpu": {"type": "bool", "default": False},
-    "format": {"type": "str", "choices": ["auto", "bytes"], "default": "auto"},
 }
 
 

@@ -16,13 +16,10 @@ description:
   - The object is made anew when its source, a header that it includes, the flags or the compiler changed, or when the
     object itself is not the one that was made. It replaces the old one in one step, so that nobody reads half of it.
   - The headers of this machine are found without C(gcc-multilib), C(asm/types.h) among them.
+extends_documentation_fragment: [ebpf.lab.attributes.converges]
 attributes:
-  check_mode:
-    description: Predicts the change without making it.
-    support: full
   diff_mode:
     description: Shows what the object was and will be made from.
-    support: full
 options:
   src:
     description: The C source, an absolute path on the host. Required while O(state=present).
@@ -164,27 +161,17 @@ steps:
   returned: success
   type: list
   elements: str
-  sample: [compile /opt/lab/xdp_pass.c to /opt/lab/xdp_pass.o]
+  sample: [compile /opt/lab/xdp_pass.c to /opt/lab/xdp_pass.o, put /opt/lab/xdp_pass.o in place]
 """
 
 from ansible_collections.ebpf.lab.plugins.module_utils import _python  # noqa: F401 # pylint: disable=unused-import
+from ansible_collections.ebpf.lab.plugins.module_utils._bpf.object.options import OPTIONS
 from ansible_collections.ebpf.lab.plugins.module_utils._bpf.object.resource import ObjectResource
-from ansible_collections.ebpf.lab.plugins.module_utils._core.converge import run_module
-
-ARGUMENTS = {
-    "src": {"type": "path"},
-    "dest": {"type": "path", "required": True},
-    "flags": {"type": "list", "elements": "str", "default": ["-O2", "-g", "-Wall"]},
-    "method": {"type": "str", "choices": ["direct", "llc"], "default": "direct"},
-    "include_paths": {"type": "list", "elements": "path", "default": []},
-    "disassemble": {"type": "str"},
-    "overwrite": {"type": "bool", "default": False},
-    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-}
+from ansible_collections.ebpf.lab.plugins.module_utils._core.module import run_module
 
 
 def main() -> None:
-    run_module(ARGUMENTS, ObjectResource.from_params)
+    run_module(OPTIONS, ObjectResource.from_params)
 
 
 if __name__ == "__main__":

@@ -14,16 +14,10 @@ author:
 description:
   - Enables the kernel's run statistics for a while, and returns what each program did meanwhile.
   - Afterwards the statistics are again what they were before, even when the run is killed (from Linux 5.8 on).
-attributes:
-  check_mode:
-    description: Changes nothing that lasts in any mode.
-    support: full
-  diff_mode:
-    description: There is nothing to compare.
-    support: none
+extends_documentation_fragment: [ebpf.lab.attributes.probes]
 options:
   programs:
-    description: The programs, each by its pin's path or its id. Empty means all that are loaded.
+    description: The programs, each by its pin's path, its id or its name. Empty means all that are loaded.
     type: list
     elements: str
     default: []
@@ -32,7 +26,7 @@ options:
     type: float
     default: 1
 seealso:
-  - module: ebpf.lab.xdp_test_run
+  - module: ebpf.lab.bpf_test_run
 """
 
 EXAMPLES = r"""
@@ -68,8 +62,8 @@ seconds:
 import typing as t
 
 from ansible_collections.ebpf.lab.plugins.module_utils import _python  # noqa: F401 # pylint: disable=unused-import
-from ansible_collections.ebpf.lab.plugins.module_utils._bpf.info.run_stats import gather
-from ansible_collections.ebpf.lab.plugins.module_utils._core.converge import run_info_module
+from ansible_collections.ebpf.lab.plugins.module_utils._bpf.info.run_stats import Statistics
+from ansible_collections.ebpf.lab.plugins.module_utils._core.module import run_probe_module
 
 ARGUMENTS: dict[str, t.Any] = {
     "programs": {"type": "list", "elements": "str", "default": []},
@@ -78,7 +72,7 @@ ARGUMENTS: dict[str, t.Any] = {
 
 
 def main() -> None:
-    run_info_module(ARGUMENTS, gather)
+    run_probe_module(ARGUMENTS, Statistics.from_params)
 
 
 if __name__ == "__main__":

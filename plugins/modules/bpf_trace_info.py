@@ -16,13 +16,7 @@ description:
   - Nothing is consumed and nothing is written, so that a C(cat trace_pipe) that somebody has open gets every line. What
     such a reader took before this module looked is gone from the buffer, and RV(consumed) says so.
   - A buffer that cannot be read is no failure; RV(available) is false then, and RV(reason) says why.
-attributes:
-  check_mode:
-    description: Changes nothing in any mode.
-    support: full
-  diff_mode:
-    description: There is nothing to compare.
-    support: none
+extends_documentation_fragment: [ebpf.lab.attributes.reads]
 options:
   since:
     description: A RV(marker) that an earlier call returned. Without it, all that the buffer still has.
@@ -108,7 +102,7 @@ import typing as t
 
 from ansible_collections.ebpf.lab.plugins.module_utils import _python  # noqa: F401 # pylint: disable=unused-import
 from ansible_collections.ebpf.lab.plugins.module_utils._bpf.info.trace import gather
-from ansible_collections.ebpf.lab.plugins.module_utils._core.converge import run_info_module
+from ansible_collections.ebpf.lab.plugins.module_utils._core.module import run_info_module
 
 ARGUMENTS: dict[str, t.Any] = {
     "since": {"type": "dict"},

@@ -57,7 +57,6 @@ options:
     type: str
   checksum:
     description: The tarball's or binary's checksum, C(sha256:) and 64 hexadecimal digits.
-    type: str
   path:
     description: A tree (O(origin=directory)) or a binary (O(source=binary)) on the host.
     type: path
@@ -85,21 +84,9 @@ options:
         installs the generic one and links its binary, which works on other kernels, too. V(false) fails.
     type: bool
     default: true
-  jobs:
-    description: How many compilers run at once. The default is one for each processor.
-    type: int
-  build_dir:
-    description: Where the private build directory is made. It needs about 50 MB, or 400 MB for a kernel's tarball.
-    type: path
-    default: /var/cache/ebpf.lab
-extends_documentation_fragment:
-  - ebpf.lab.telling
+extends_documentation_fragment: [ebpf.lab.attributes.converges, ebpf.lab.build, ebpf.lab.telling]
 attributes:
-  check_mode:
-    support: full
-    description: Predicts the change without making it.
   diff_mode:
-    support: full
     description: Shows which bpftool answers before and after.
 requirements:
   - pyelftools (for all but O(source=package))
@@ -133,14 +120,6 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-steps:
-  description: What was done, or would be done in check mode.
-  returned: always
-  type: list
-  elements: str
-  sample:
-    - build bpftool from the Linux kernel, package linux-source-6.1, version 6.1.192-2
-    - install bpftool to /usr/local/sbin/bpftool
 binary:
   description: The path of the bpftool that works here, empty when none does.
   returned: always
@@ -183,6 +162,14 @@ package_says:
   returned: always
   type: str
   sample: there is no /usr/sbin/bpftool
+steps:
+  description: What was done, or would be done in check mode.
+  returned: always
+  type: list
+  elements: str
+  sample:
+    - build bpftool from the Linux kernel, package linux-source-6.1, version 6.1.192-2
+    - install bpftool to /usr/local/sbin/bpftool
 log:
   description: The end of the log of what failed.
   returned: failure
@@ -192,10 +179,10 @@ log:
 """
 
 from ansible_collections.ebpf.lab.plugins.module_utils import _python  # noqa: F401 # pylint: disable=unused-import
-from ansible_collections.ebpf.lab.plugins.module_utils._core.converge import run_module
+from ansible_collections.ebpf.lab.plugins.module_utils._core.module import run_module
 from ansible_collections.ebpf.lab.plugins.module_utils._core.progress import TELLING, progress_file
-from ansible_collections.ebpf.lab.plugins.module_utils._tools.bpftool import Bpftool
-from ansible_collections.ebpf.lab.plugins.module_utils._tools.builds.workshop import ROOT
+from ansible_collections.ebpf.lab.plugins.module_utils._tools.bpftool.resource import Bpftool
+from ansible_collections.ebpf.lab.plugins.module_utils._tools.builds.build_dir import ROOT
 
 
 def main() -> None:

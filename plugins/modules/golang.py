@@ -57,14 +57,11 @@ options:
         directory is never replaced.
     type: bool
     default: false
-extends_documentation_fragment:
-  - ebpf.lab.telling
+extends_documentation_fragment: [ebpf.lab.attributes.converges, ebpf.lab.telling]
 attributes:
   check_mode:
-    support: full
-    description: Predicts the change without making it, and without downloading.
+    description: Predicts exactly the changes of a run, and makes none, without downloading.
   diff_mode:
-    support: full
     description: Shows releases, link and profile before and after.
 """
 
@@ -89,12 +86,6 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-steps:
-  description: What was done, or would be done in check mode.
-  returned: always
-  type: list
-  elements: str
-  sample: ["unpack Go 1.26.6 to /usr/local/go1.26.6", "choose Go 1.26.6", "install golang to /usr/local/go"]
 goroot:
   description: Where the release lies; empty when it is absent.
   returned: always
@@ -116,12 +107,18 @@ default:
   returned: always
   type: str
   sample: 1.26.6
+steps:
+  description: What was done, or would be done in check mode.
+  returned: always
+  type: list
+  elements: str
+  sample: ["unpack Go 1.26.6 to /usr/local/go1.26.6", "install golang to /usr/local/go"]
 """
 
 from ansible_collections.ebpf.lab.plugins.module_utils import _python  # noqa: F401 # pylint: disable=unused-import
-from ansible_collections.ebpf.lab.plugins.module_utils._core.converge import run_module
+from ansible_collections.ebpf.lab.plugins.module_utils._core.module import run_module
 from ansible_collections.ebpf.lab.plugins.module_utils._core.progress import TELLING, progress_file
-from ansible_collections.ebpf.lab.plugins.module_utils._tools.golang import URL, Golang
+from ansible_collections.ebpf.lab.plugins.module_utils._tools.golang.resource import URL, Golang
 
 
 def main() -> None:

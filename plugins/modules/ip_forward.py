@@ -25,7 +25,8 @@ options:
     description:
       - V(present) sets what is asked for.
       - V(restored) puts back what the journal holds, also after a reboot, and removes the file. A value that somebody
-        has changed since gives way to the saved one.
+        has changed since to another one stays, and so does a file that somebody has edited; both are named in a
+        warning.
     type: str
     choices: [present, restored]
     default: present
@@ -38,12 +39,6 @@ options:
       - When it is turned on, the kernel drops default routes that came from router advertisements, except on
         interfaces with C(accept_ra=2). When there is such a route this is refused, unless O(force) is set.
     type: bool
-  netns:
-    description:
-      - The network namespace, by its name below C(/run/netns) or as an absolute path.
-      - The host's own when empty.
-    type: str
-    default: ''
   persist:
     description:
       - Whether the file below C(/etc/sysctl.d) is written.
@@ -54,13 +49,10 @@ options:
     description: Turns IPv6 forwarding on also when the kernel drops a default route over it.
     type: bool
     default: false
+extends_documentation_fragment: [ebpf.lab.attributes.converges, ebpf.lab.link.netns]
 attributes:
-  check_mode:
-    description: Predicts the change without making it.
-    support: full
   diff_mode:
     description: Shows the values and the file before and after.
-    support: full
 notes:
   - The kernel turns off large receive offload of an interface when forwarding is turned on, and does not turn it on
     again. This is no sysctl and is not put back.
@@ -109,23 +101,13 @@ steps:
 """
 
 from ansible_collections.ebpf.lab.plugins.module_utils import _python  # noqa: F401 # pylint: disable=unused-import
-from ansible_collections.ebpf.lab.plugins.module_utils._core.converge import run_module
-from ansible_collections.ebpf.lab.plugins.module_utils._net.sysctl.resource import desired
+from ansible_collections.ebpf.lab.plugins.module_utils._core.module import run_module
+from ansible_collections.ebpf.lab.plugins.module_utils._net.sysctl.options import OPTIONS, from_params
 
 
 def main() -> None:
     """The module's entry."""
-    run_module(
-        {
-            "state": {"type": "str", "default": "present", "choices": ["present", "restored"]},
-            "ipv4": {"type": "bool"},
-            "ipv6": {"type": "bool"},
-            "netns": {"type": "str", "default": ""},
-            "persist": {"type": "bool"},
-            "force": {"type": "bool", "default": False},
-        },
-        desired,
-    )
+    run_module(OPTIONS, from_params)
 
 
 if __name__ == "__main__":

@@ -38,9 +38,6 @@ options:
       - The git repository (https, http or git) or the tarball (https or http). The default for O(source=git) is
         V(https://git.kernel.org/pub/scm/network/iproute2/iproute2.git).
     type: str
-  checksum:
-    description: The tarball's checksum, C(sha256:) and 64 hexadecimal digits.
-    type: str
   path:
     description: A tree on the host.
     type: path
@@ -58,21 +55,9 @@ options:
         them back.
     type: bool
     default: false
-  jobs:
-    description: How many compilers run at once. The default is one for each processor.
-    type: int
-  build_dir:
-    description: Where the private build directory is made. It needs about 40 MB.
-    type: path
-    default: /var/cache/ebpf.lab
-extends_documentation_fragment:
-  - ebpf.lab.telling
+extends_documentation_fragment: [ebpf.lab.attributes.converges, ebpf.lab.build, ebpf.lab.telling]
 attributes:
-  check_mode:
-    support: full
-    description: Predicts the change without making it.
   diff_mode:
-    support: full
     description: Shows where iproute2 is from before and after.
 requirements:
   - gcc, make, bison, flex, pkg-config, libmnl-dev and libcap-dev for a build; git where it is the source
@@ -98,14 +83,6 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-steps:
-  description: What was done, or would be done in check mode.
-  returned: always
-  type: list
-  elements: str
-  sample:
-    - build iproute2 from commit 9d6b7c1a0f3c6b5d7c0e2a4c8f1b3d5e7f9a1b2c
-    - install iproute2 to /usr/local and /usr/include/iproute2
 ip:
   description: The path of the placed ip; empty when it is the distribution's.
   returned: always
@@ -137,6 +114,14 @@ build:
   returned: always
   type: dict
   sample: {"version": "6.12.0", "build_seconds": 20.1}
+steps:
+  description: What was done, or would be done in check mode.
+  returned: always
+  type: list
+  elements: str
+  sample: [
+    "build iproute2 from commit 9d6b7c1a0f3c6b5d7c0e2a4c8f1b3d5e7f9a1b2c",
+    "install iproute2 to /usr/local and /usr/include/iproute2"]
 log:
   description: The end of the log of what failed.
   returned: failure
@@ -146,10 +131,10 @@ log:
 """
 
 from ansible_collections.ebpf.lab.plugins.module_utils import _python  # noqa: F401 # pylint: disable=unused-import
-from ansible_collections.ebpf.lab.plugins.module_utils._core.converge import run_module
+from ansible_collections.ebpf.lab.plugins.module_utils._core.module import run_module
 from ansible_collections.ebpf.lab.plugins.module_utils._core.progress import TELLING, progress_file
-from ansible_collections.ebpf.lab.plugins.module_utils._tools.builds.workshop import ROOT
-from ansible_collections.ebpf.lab.plugins.module_utils._tools.iproute2 import Iproute2
+from ansible_collections.ebpf.lab.plugins.module_utils._tools.builds.build_dir import ROOT
+from ansible_collections.ebpf.lab.plugins.module_utils._tools.iproute2.resource import Iproute2
 
 
 def main() -> None:

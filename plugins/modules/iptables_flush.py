@@ -26,7 +26,8 @@ options:
     description:
       - V(present) sets O(policies) and does O(flush).
       - V(restored) puts back every policy, rule and chain that this module changed since the host booted. A rule that
-        somebody has added since to a flushed chain gives way to the saved ones; other chains are not touched.
+        somebody has added since to a flushed chain stays, behind the saved ones, and a warning names it; other chains
+        are not touched. What cannot be put back, because a tool is missing, is named, and stays in the journal.
     type: str
     choices: [present, restored]
     default: present
@@ -84,12 +85,6 @@ options:
     elements: str
     choices: [nft, legacy]
     default: [nft, legacy]
-  netns:
-    description:
-      - The network namespace, by its name below C(/run/netns) or as an absolute path.
-      - The host's own when empty.
-    type: str
-    default: ''
   force:
     description:
       - Flushes also when what is left would drop packets to or from the host itself, for example the flush of
@@ -97,13 +92,10 @@ options:
         SSH session that manages the host.
     type: bool
     default: false
+extends_documentation_fragment: [ebpf.lab.attributes.converges, ebpf.lab.link.netns]
 attributes:
-  check_mode:
-    description: Predicts the change without making it.
-    support: full
   diff_mode:
     description: Shows the policies and rules before and after.
-    support: full
 notes:
   - Docker, libvirt and others keep rules of their own in C(nat) and C(FORWARD). They are flushed like all others, with
     a warning that says so; when such a program adds them anew, the next run flushes them again. The journal keeps each
@@ -165,40 +157,13 @@ steps:
 """
 
 from ansible_collections.ebpf.lab.plugins.module_utils import _python  # noqa: F401 # pylint: disable=unused-import
-from ansible_collections.ebpf.lab.plugins.module_utils._core.converge import run_module
-from ansible_collections.ebpf.lab.plugins.module_utils._net.iptables.resource import desired
-from ansible_collections.ebpf.lab.plugins.module_utils._net.iptables.tables import BACKENDS, BUILT_IN, FAMILIES
-
-TABLE = {"type": "str", "default": "filter", "choices": list(BUILT_IN)}
+from ansible_collections.ebpf.lab.plugins.module_utils._core.module import run_module
+from ansible_collections.ebpf.lab.plugins.module_utils._net.iptables.options import OPTIONS, from_params
 
 
 def main() -> None:
     """The module's entry."""
-    run_module(
-        {
-            "state": {"type": "str", "default": "present", "choices": ["present", "restored"]},
-            "policies": {
-                "type": "list",
-                "elements": "dict",
-                "options": {
-                    "table": TABLE,
-                    "chain": {"type": "str", "required": True},
-                    "policy": {"type": "str", "required": True, "choices": ["ACCEPT", "DROP"]},
-                },
-            },
-            "flush": {
-                "type": "list",
-                "elements": "dict",
-                "options": {"table": TABLE, "chains": {"type": "list", "elements": "str"}},
-            },
-            "delete_chains": {"type": "bool", "default": False},
-            "families": {"type": "list", "elements": "str", "choices": list(FAMILIES), "default": list(FAMILIES)},
-            "backends": {"type": "list", "elements": "str", "choices": list(BACKENDS), "default": list(BACKENDS)},
-            "netns": {"type": "str", "default": ""},
-            "force": {"type": "bool", "default": False},
-        },
-        desired,
-    )
+    run_module(OPTIONS, from_params)
 
 
 if __name__ == "__main__":

@@ -18,10 +18,6 @@ description:
   - This is an action plugin with a module of the same name. The lab file and its sources are read on the control node.
 options:
   lab:
-    description:
-      - The name of a lab of this collection, or the path of a lab file.
-      - It is looked for beside the playbook, then where Ansible was started, then among the collection's labs.
-    type: str
     required: true
   stage:
     description:
@@ -78,29 +74,15 @@ options:
     default: false
   quiet:
     description: Whether the lines are left out that show a long run's progress.
-    type: bool
-    default: false
-  content:
-    description: The lab file's content. Set by the action plugin.
-    type: dict
-  file:
-    description: The lab file's name, for messages. Set by the action plugin.
-    type: str
-    default: lab
   sources:
     description: The contents of the lab's source files by their names, in base64. Set by the action plugin.
     type: dict
     default: {}
-  progress:
-    description: Names the file on the host for progress lines. Set by the action plugin.
-    type: str
-    default: ""
 seealso:
   - module: ebpf.lab.topology
-  - module: ebpf.lab.xdp_program
+  - module: ebpf.lab.bpf_program
   - module: ebpf.lab.xdp_attachment
-extends_documentation_fragment:
-  - ebpf.lab.converging
+extends_documentation_fragment: [ebpf.lab.attributes.netlink, ebpf.lab.lab_file, ebpf.lab.telling]
 """
 
 EXAMPLES = r"""
@@ -176,6 +158,12 @@ missing:
   type: list
   elements: str
   sample: [clang, bpftool]
+would_probe:
+  description: What would be found out by doing, each in a few words. It is not done in check mode.
+  returned: in check mode, when there is something
+  type: list
+  elements: str
+  sample: ["send the traffic out, in"]
 known_later:
   description: What O(tools_follow) cannot predict.
   returned: in check mode, when something is missing
@@ -193,8 +181,9 @@ steps:
 import typing as t
 
 from ansible_collections.ebpf.lab.plugins.module_utils import _python  # noqa: F401 # pylint: disable=unused-import
-from ansible_collections.ebpf.lab.plugins.module_utils._core.converge import Resource, run_module
-from ansible_collections.ebpf.lab.plugins.module_utils._core.progress import progress_file
+from ansible_collections.ebpf.lab.plugins.module_utils._core.module import run_module
+from ansible_collections.ebpf.lab.plugins.module_utils._core.progress import TELLING, progress_file
+from ansible_collections.ebpf.lab.plugins.module_utils._core.resource import Resource
 from ansible_collections.ebpf.lab.plugins.module_utils._lab.resource import desired
 
 
@@ -215,11 +204,10 @@ def main() -> None:
             "report_missing": {"type": "bool", "default": False},
             "tools_follow": {"type": "bool", "default": False},
             "prove": {"type": "bool", "default": False},
-            "quiet": {"type": "bool", "default": False},
             "content": {"type": "dict"},
             "file": {"type": "str", "default": "lab"},
             "sources": {"type": "dict", "default": {}},
-            "progress": {"type": "str", "default": ""},
+            **TELLING,
         },
         resource,
         owner=lambda params: str((params["content"] or {}).get("name", "")),

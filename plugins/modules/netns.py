@@ -13,6 +13,7 @@ author: the ebpf.lab authors (@ebpf-lab)
 description:
   - Makes sure that network namespaces exist, with their loopback up, or that they do not.
   - Names are compared exactly. A plain file that a killed C(ip netns del) left under a wanted name is taken over.
+  - The C(lo) of a namespace that is made has the alias C(ebpf.lab), by which it is told from one of somebody else's.
 options:
   name:
     description: The namespaces' names.
@@ -32,8 +33,7 @@ options:
     default: present
 seealso:
   - module: ebpf.lab.topology
-extends_documentation_fragment:
-  - ebpf.lab.converging
+extends_documentation_fragment: [ebpf.lab.attributes.netlink]
 """
 
 EXAMPLES = r"""
@@ -55,7 +55,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 namespaces:
-  description: Those of the named network namespaces that exist.
+  description: Those of O(name) that exist.
   returned: success
   type: list
   elements: str
@@ -71,8 +71,9 @@ steps:
 import typing as t
 
 from ansible_collections.ebpf.lab.plugins.module_utils import _python  # noqa: F401 # pylint: disable=unused-import
-from ansible_collections.ebpf.lab.plugins.module_utils._core.converge import run_module
-from ansible_collections.ebpf.lab.plugins.module_utils._net.topology.resource import TopologyResource, namespaces
+from ansible_collections.ebpf.lab.plugins.module_utils._core.module import run_module
+from ansible_collections.ebpf.lab.plugins.module_utils._net.topology.options import namespaces
+from ansible_collections.ebpf.lab.plugins.module_utils._net.topology.resource import TopologyResource
 
 
 def desired(params: dict[str, t.Any]) -> TopologyResource:

@@ -45,14 +45,9 @@ options:
         does after boot. That of the archive's index counts, too. Who holds it is shown at once.
     type: int
     default: 300
-extends_documentation_fragment:
-  - ebpf.lab.telling
+extends_documentation_fragment: [ebpf.lab.attributes.converges, ebpf.lab.telling]
 attributes:
-  check_mode:
-    support: full
-    description: Predicts the change without making it.
   diff_mode:
-    support: full
     description: Shows each named package before and after.
 notes:
   - Packages stay when a lab is taken down.
@@ -71,12 +66,6 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-steps:
-  description: What was done, or would be done in check mode.
-  returned: always
-  type: list
-  elements: str
-  sample: ["install the packages clang, llvm"]
 versions:
   description: The installed ones of the named packages, with their versions.
   returned: always
@@ -88,10 +77,16 @@ not_offered:
   type: list
   elements: str
   sample: ["gcc-multilib"]
+steps:
+  description: What was done, or would be done in check mode.
+  returned: always
+  type: list
+  elements: str
+  sample: ["install the packages clang, llvm"]
 """
 
 from ansible_collections.ebpf.lab.plugins.module_utils import _python  # noqa: F401 # pylint: disable=unused-import
-from ansible_collections.ebpf.lab.plugins.module_utils._core.converge import run_module
+from ansible_collections.ebpf.lab.plugins.module_utils._core.module import run_module
 from ansible_collections.ebpf.lab.plugins.module_utils._core.progress import TELLING, progress_file
 from ansible_collections.ebpf.lab.plugins.module_utils._tools.packages.apt import DAY
 from ansible_collections.ebpf.lab.plugins.module_utils._tools.packages.lock import TIMEOUT

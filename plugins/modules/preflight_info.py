@@ -19,31 +19,17 @@ description:
     own means, so with its proxies.
   - Changes nothing. It mounts nothing, loads no kernel module and makes no table while it looks.
   - An action plugin of the same name shows the findings in the terminal and fails when there is a problem.
-attributes:
-  check_mode:
-    description: Changes nothing in any mode.
-    support: full
-  diff_mode:
-    description: There is no change to show.
-    support: none
+extends_documentation_fragment: [ebpf.lab.attributes.reads, ebpf.lab.lab_file]
 options:
   lab:
     description:
       - The name of a lab of this collection, or the path of a lab file, as of M(ebpf.lab.lab).
       - With it, the findings say whether the lab's network would take over what the host is reached by.
-    type: str
     default: ""
   force:
     description: Whether that is a warning only, because it is meant.
     type: bool
     default: false
-  content:
-    description: The lab file's content. Set by the action plugin.
-    type: dict
-  file:
-    description: The lab file's name, for messages. Set by the action plugin.
-    type: str
-    default: lab
   show:
     description: Whether to show the findings in the terminal.
     type: bool
@@ -110,8 +96,8 @@ import typing as t
 from dataclasses import asdict
 
 from ansible_collections.ebpf.lab.plugins.module_utils import _python  # noqa: F401 # pylint: disable=unused-import
-from ansible_collections.ebpf.lab.plugins.module_utils._core.converge import run_info_module
 from ansible_collections.ebpf.lab.plugins.module_utils._core.host import Host
+from ansible_collections.ebpf.lab.plugins.module_utils._core.module import run_info_module
 from ansible_collections.ebpf.lab.plugins.module_utils._lab import preflight
 from ansible_collections.ebpf.lab.plugins.module_utils._lab.machine import look
 from ansible_collections.ebpf.lab.plugins.module_utils._lab.schema import parse

@@ -20,12 +20,6 @@ options:
     description: The IPv4 or IPv6 address to ping.
     type: str
     required: true
-  netns:
-    description:
-      - The network namespace to ping from, by name or as the absolute path of its file.
-      - Empty is the namespace that the module runs in.
-    type: str
-    default: ""
   source:
     description: The address or the interface to ping from.
     type: str
@@ -49,13 +43,7 @@ options:
     description: Seconds to wait for the answer to the last request.
     type: float
     default: 1.0
-attributes:
-  check_mode:
-    description: Pings in check mode too, because that changes nothing.
-    support: full
-  diff_mode:
-    description: There is nothing to show.
-    support: none
+extends_documentation_fragment: [ebpf.lab.attributes.probes, ebpf.lab.link.netns]
 seealso:
   - module: ebpf.lab.topology
 """
@@ -116,52 +104,14 @@ why:
   sample: "192.168.100.2: Destination Host Unreachable"
 """
 
-import typing as t
-
 from ansible_collections.ebpf.lab.plugins.module_utils import _python  # noqa: F401 # pylint: disable=unused-import
-from ansible_collections.ebpf.lab.plugins.module_utils._core.converge import run_info_module
-from ansible_collections.ebpf.lab.plugins.module_utils._core.errors import BadInput
-from ansible_collections.ebpf.lab.plugins.module_utils._core.host import Host
-from ansible_collections.ebpf.lab.plugins.module_utils._net.names import netns_place
-from ansible_collections.ebpf.lab.plugins.module_utils._net.ping import ping
-
-
-def gather(host: Host, params: dict[str, t.Any]) -> dict[str, t.Any]:
-    """Ping, and compare with what is expected."""
-    netns = netns_place("netns", params["netns"])
-    if not 0 <= params["max_loss"] <= 100:
-        raise BadInput("max_loss", params["max_loss"], "is no percentage", "use 0 to 100")
-    limits = {name: params[name] for name in ("count", "interval", "timeout", "source")}
-    result = ping(host, netns, params["destination"], **limits)
-    found = {"reachable": result.reachable, **result.as_dict()}
-    where = params["destination"] + (f" from {netns}" if netns else "")
-    if params["reachable"] and (not result.reachable or result.loss > params["max_loss"]):
-        why = f" ({result.why})" if result.why else ""
-        lost = f"{result.sent - result.received} of {result.sent} requests were not answered" + why
-        text = lost if result.sent else f"no request could be sent{why}"
-        found.update(failed=True, msg=f"{where} should be reachable, and {text}.")
-    elif not params["reachable"] and result.reachable:
-        found.update(
-            failed=True,
-            msg=f"{where} should not be reachable, and {result.received} of {result.sent} requests were answered.",
-        )
-    return found
+from ansible_collections.ebpf.lab.plugins.module_utils._core.module import run_probe_module
+from ansible_collections.ebpf.lab.plugins.module_utils._net.ping import Reachability
+from ansible_collections.ebpf.lab.plugins.module_utils._net.reachability import OPTIONS
 
 
 def main() -> None:
-    run_info_module(
-        {
-            "destination": {"type": "str", "required": True},
-            "netns": {"type": "str", "default": ""},
-            "source": {"type": "str"},
-            "reachable": {"type": "bool", "default": True},
-            "max_loss": {"type": "float", "default": 99.9},
-            "count": {"type": "int", "default": 3},
-            "interval": {"type": "float", "default": 0.2},
-            "timeout": {"type": "float", "default": 1.0},
-        },
-        gather,
-    )
+    run_probe_module(OPTIONS, Reachability.from_params)
 
 
 if __name__ == "__main__":

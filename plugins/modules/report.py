@@ -19,13 +19,7 @@ description:
     the run before. Machines that could not be reached are rows, too.
   - Everything that came from a machine is shown as text, cut where it is long, and disarmed for spreadsheets.
   - One task for all machines; use it with C(run_once). It runs on the control node and needs no connection.
-attributes:
-  check_mode:
-    description: Writes no file.
-    support: full
-  diff_mode:
-    description: No host is changed.
-    support: none
+extends_documentation_fragment: [ebpf.lab.attributes.control_node, ebpf.lab.lab_file.kept]
 options:
   lab:
     description: The lab's name. Without it, the lab that was verified last.
@@ -40,9 +34,6 @@ options:
     description: Whether machines that are not in O(hosts) are rows, too, when there are results of them.
     type: bool
     default: true
-  folder:
-    description: Where the results are kept. The default is C(ebpf.lab/results) below Ansible's home folder.
-    type: path
   dest:
     description: The folder to write to. The default is C(ebpf.lab/reports) below Ansible's home folder.
     type: path

@@ -20,13 +20,10 @@ description:
   - The newest result of a stage and the one before it are kept as well, so that the report can tell what drifted.
   - One task for all machines; use it with C(run_once). It runs on the control node and needs no connection. Nothing
     that a machine said is templated, and every control character in it is shown as an escape.
+extends_documentation_fragment: [ebpf.lab.attributes.control_node, ebpf.lab.lab_file.kept]
 attributes:
   check_mode:
     description: Shows the results and keeps none.
-    support: full
-  diff_mode:
-    description: No host is changed.
-    support: none
 options:
   lab:
     description: The name of a lab of this collection, or the path of a lab file.
@@ -43,9 +40,6 @@ options:
         kept, and a check that fails does not make the task fail.
     type: str
     default: ""
-  folder:
-    description: Where the results are kept. The default is C(ebpf.lab/results) below Ansible's home folder.
-    type: path
   fail:
     description: Whether the task fails when a check failed, a machine has not started, or a machine has no grade.
     type: bool

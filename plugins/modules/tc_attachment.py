@@ -17,27 +17,11 @@ description:
   - Adds the clsact qdisc that has these hooks when there is none, and takes it away again with the last filter.
   - A filter is told from others by its priority and handle. Another program in our place is replaced in one step; other
     filters stay as they are.
-requirements:
-  - Python 3.9 or later on the managed host, as root.
-  - pyroute2 0.7.2 or later, when something has to be changed.
+extends_documentation_fragment: [ebpf.lab.attributes.netlink, ebpf.lab.link.attachment]
 attributes:
-  check_mode:
-    description: Predicts the change without making it.
-    support: full
   diff_mode:
     description: Shows what is and what will be attached.
-    support: full
 options:
-  interface:
-    description: The interface.
-    type: str
-    required: true
-  netns:
-    description:
-      - The network namespace that it is in, by name or as the absolute path of its file.
-      - Empty is the namespace that the module runs in.
-    type: str
-    default: ""
   direction:
     description: Whether packets are filtered as they come in or as they go out.
     type: str
@@ -46,7 +30,7 @@ options:
   program:
     description:
       - The program, by its pinned path, its id or its name. Required while O(state=present).
-      - M(ebpf.lab.xdp_program) loads one with C(type=classifier).
+      - M(ebpf.lab.bpf_program) loads one with C(type=classifier).
     type: str
   priority:
     description: The filter's priority, 1 to 65535. Smaller ones are asked first.
@@ -56,23 +40,19 @@ options:
     description: The filter's handle among those of the same priority.
     type: int
     default: 1
-  force:
-    description: Whether the interface may be one that carries the SSH session or the default route of this host.
-    type: bool
-    default: false
   state:
     description: Whether the filter is there. V(absent) removes what this module attached and nothing else.
     type: str
     choices: [present, absent]
     default: present
 seealso:
-  - module: ebpf.lab.xdp_program
+  - module: ebpf.lab.bpf_program
   - module: ebpf.lab.xdp_attachment
 """
 
 EXAMPLES = r"""
 - name: Load the filter
-  ebpf.lab.xdp_program:
+  ebpf.lab.bpf_program:
     object: /opt/lab/tc_filter.o
     pin_path: /sys/fs/bpf/ebpf
     type: classifier
@@ -129,23 +109,13 @@ steps:
 """
 
 from ansible_collections.ebpf.lab.plugins.module_utils import _python  # noqa: F401 # pylint: disable=unused-import
+from ansible_collections.ebpf.lab.plugins.module_utils._bpf.tc.options import OPTIONS
 from ansible_collections.ebpf.lab.plugins.module_utils._bpf.tc.resource import FilterResource
-from ansible_collections.ebpf.lab.plugins.module_utils._core.converge import run_module
-
-ARGUMENTS = {
-    "interface": {"type": "str", "required": True},
-    "netns": {"type": "str", "default": ""},
-    "direction": {"type": "str", "choices": ["ingress", "egress"], "default": "ingress"},
-    "program": {"type": "str"},
-    "priority": {"type": "int", "default": 1},
-    "handle": {"type": "int", "default": 1},
-    "force": {"type": "bool", "default": False},
-    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-}
+from ansible_collections.ebpf.lab.plugins.module_utils._core.module import run_module
 
 
 def main() -> None:
-    run_module(ARGUMENTS, FilterResource.from_params)
+    run_module(OPTIONS, FilterResource.from_params)
 
 
 if __name__ == "__main__":

@@ -13,9 +13,9 @@ author: the ebpf.lab authors (@ebpf-lab)
 description:
   - Looks at each tool of the lab. It counts as working when it did a small piece of its real work on this host, such
     as compiling a BPF program, and not when its file is there.
+extends_documentation_fragment: [ebpf.lab.attributes.reads]
 attributes:
   check_mode:
-    support: full
     description: It only reads; in check mode no packet is sent, so that ping is only asked for its version.
 seealso:
   - module: ebpf.lab.bpftool
@@ -77,8 +77,8 @@ import typing as t
 from dataclasses import asdict
 
 from ansible_collections.ebpf.lab.plugins.module_utils import _python  # noqa: F401 # pylint: disable=unused-import
-from ansible_collections.ebpf.lab.plugins.module_utils._core.converge import run_info_module
 from ansible_collections.ebpf.lab.plugins.module_utils._core.host import Host
+from ansible_collections.ebpf.lab.plugins.module_utils._core.module import run_info_module
 from ansible_collections.ebpf.lab.plugins.module_utils._tools import probes
 
 

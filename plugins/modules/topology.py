@@ -29,110 +29,6 @@ options:
         description: Its sysctls, by their full name such as C(net.ipv4.ip_forward).
         type: dict
         default: {}
-  bridges:
-    description: Bridges. Their ports are the interfaces that name them as C(master).
-    type: list
-    elements: dict
-    default: []
-    suboptions:
-      <<: &interface
-        name:
-          description: The name of the interface, 1 to 15 bytes.
-          type: str
-          required: true
-        netns:
-          description:
-            - The network namespace that it is in, by name or as the absolute path of its file.
-            - Empty is the namespace that the module runs in.
-          type: str
-          default: ""
-        up:
-          description: Whether the link is up.
-          type: bool
-          default: true
-        mtu:
-          description: The MTU in bytes. Without it, it is left as it is.
-          type: int
-        mac:
-          description: The unicast MAC address. Without it, it is left as it is.
-          type: str
-        master:
-          description:
-            - The bridge in the same namespace that it is a port of; empty for none.
-            - Without it, it is left as it is.
-          type: str
-        addresses:
-          description:
-            - Addresses with their prefix length, IPv4 and IPv6.
-            - IPv6 addresses are set without duplicate address detection, so that they answer at once.
-          type: list
-          elements: str
-          default: []
-        routes:
-          description: Routes of the main table that leave by this interface.
-          type: list
-          elements: dict
-          default: []
-          suboptions:
-            to:
-              description: A network, an address, or V(default).
-              type: str
-              required: true
-            via:
-              description: The gateway. Without it, the destination is on the link.
-              type: str
-            metric:
-              description: The metric; 0 is the kernel's default.
-              type: int
-              default: 0
-        neighbours:
-          description: Permanent neighbour entries.
-          type: list
-          elements: dict
-          default: []
-          suboptions:
-            address:
-              description: The neighbour's IP address.
-              type: str
-              required: true
-            mac:
-              description: The neighbour's MAC address.
-              type: str
-              required: true
-        sysctls:
-          description: Sysctls of this interface, V(ipv4.NAME) or V(ipv6.NAME) below C(net.FAMILY.conf.INTERFACE).
-          type: dict
-          default: {}
-        exclusive:
-          description: Whether other addresses, routes and permanent neighbours are taken away.
-          type: bool
-          default: false
-  veths:
-    description: Veth pairs.
-    type: list
-    elements: dict
-    default: []
-    suboptions:
-      <<: *interface
-      peer:
-        description: The other end. Required while O(state=present).
-        type: dict
-        suboptions: *interface
-  vlans:
-    description: VLANs (IEEE 802.1Q).
-    type: list
-    elements: dict
-    default: []
-    suboptions:
-      <<: *interface
-      parent:
-        description: The interface in the same namespace that carries the tagged frames.
-        type: str
-        required: true
-      id:
-        description: The VLAN's number, 1 to 4094.
-        type: int
-        required: true
   state:
     description:
       - V(absent) removes exactly what this collection made of it and puts back what it changed; what was there before
@@ -150,8 +46,7 @@ options:
 seealso:
   - module: ebpf.lab.netns
   - module: ebpf.lab.veth
-extends_documentation_fragment:
-  - ebpf.lab.converging
+extends_documentation_fragment: [ebpf.lab.attributes.netlink, ebpf.lab.link.topology]
 """
 
 EXAMPLES = r"""
@@ -215,19 +110,22 @@ steps:
   returned: success
   type: list
   elements: str
-  sample: ["create the network namespace vns1", "set lo in vns1 up"]
+  sample: ["create the network namespace vns1", "set lo in vns1 up", "set veth1 up"]
 """
 
 import typing as t
 from dataclasses import replace
 
 from ansible_collections.ebpf.lab.plugins.module_utils import _python  # noqa: F401 # pylint: disable=unused-import
-from ansible_collections.ebpf.lab.plugins.module_utils._core.converge import run_module
-from ansible_collections.ebpf.lab.plugins.module_utils._net.topology.resource import (
-    TopologyResource,
-    topology,
-    topology_options,
-)
+from ansible_collections.ebpf.lab.plugins.module_utils._core.module import run_module
+from ansible_collections.ebpf.lab.plugins.module_utils._net.topology.options import topology, topology_options
+from ansible_collections.ebpf.lab.plugins.module_utils._net.topology.resource import TopologyResource
+
+OPTIONS = {
+    **topology_options(),
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    "force": {"type": "bool", "default": False},
+}
 
 
 def desired(params: dict[str, t.Any]) -> TopologyResource:
@@ -237,14 +135,7 @@ def desired(params: dict[str, t.Any]) -> TopologyResource:
 
 
 def main() -> None:
-    run_module(
-        {
-            **topology_options(),
-            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-            "force": {"type": "bool", "default": False},
-        },
-        desired,
-    )
+    run_module(OPTIONS, desired)
 
 
 if __name__ == "__main__":

@@ -15,83 +15,8 @@ description:
   - Repairs what drifted, for example an address that is gone, a link that is down or an end in the wrong namespace.
   - A pair that cannot be repaired in place is made anew, if it is one that this collection made; a foreign interface of
     the same name is left alone and refused.
+  - Both ends are made in a link group of their own, by which they are told from others; C(ip link) shows its number.
 options:
-  <<: &interface
-    name:
-      description: The name of the interface, 1 to 15 bytes.
-      type: str
-      required: true
-    netns:
-      description:
-        - The network namespace that it is in, by name or as the absolute path of its file.
-        - Empty is the namespace that the module runs in.
-      type: str
-      default: ""
-    up:
-      description: Whether the link is up.
-      type: bool
-      default: true
-    mtu:
-      description: The MTU in bytes. Without it, it is left as it is.
-      type: int
-    mac:
-      description: The unicast MAC address. Without it, it is left as it is.
-      type: str
-    master:
-      description:
-        - The bridge in the same namespace that it is a port of; empty for none.
-        - Without it, it is left as it is.
-      type: str
-    addresses:
-      description:
-        - Addresses with their prefix length, IPv4 and IPv6.
-        - IPv6 addresses are set without duplicate address detection, so that they answer at once.
-      type: list
-      elements: str
-      default: []
-    routes:
-      description: Routes of the main table that leave by this interface.
-      type: list
-      elements: dict
-      default: []
-      suboptions:
-        to:
-          description: A network, an address, or V(default).
-          type: str
-          required: true
-        via:
-          description: The gateway. Without it, the destination is on the link.
-          type: str
-        metric:
-          description: The metric; 0 is the kernel's default.
-          type: int
-          default: 0
-    neighbours:
-      description: Permanent neighbour entries.
-      type: list
-      elements: dict
-      default: []
-      suboptions:
-        address:
-          description: The neighbour's IP address.
-          type: str
-          required: true
-        mac:
-          description: The neighbour's MAC address.
-          type: str
-          required: true
-    sysctls:
-      description: Sysctls of this interface, V(ipv4.NAME) or V(ipv6.NAME) below C(net.FAMILY.conf.INTERFACE).
-      type: dict
-      default: {}
-    exclusive:
-      description: Whether other addresses, routes and permanent neighbours are taken away.
-      type: bool
-      default: false
-  peer:
-    description: The other end. Required while O(state=present).
-    type: dict
-    suboptions: *interface
   force:
     description:
       - Whether addresses and routes may take over what this host is reached by, the SSH session and the default route.
@@ -106,8 +31,7 @@ options:
     default: present
 seealso:
   - module: ebpf.lab.topology
-extends_documentation_fragment:
-  - ebpf.lab.converging
+extends_documentation_fragment: [ebpf.lab.attributes.netlink, ebpf.lab.link.veth]
 """
 
 EXAMPLES = r"""
@@ -115,14 +39,7 @@ EXAMPLES = r"""
   ebpf.lab.veth:
     name: veth1
     addresses: [192.168.100.1/24]
-    peer:
-      name: vpeer1
-      netns: vns1
-      addresses: [192.168.100.2/24]
-      routes:
-        - to: 192.168.100.1
-        - to: default
-          via: 192.168.100.1
+    peer: {name: vpeer1, netns: vns1, addresses: [192.168.100.2/24]}
 
 - name: Delete it
   ebpf.lab.veth:
@@ -132,42 +49,28 @@ EXAMPLES = r"""
 
 RETURN = r"""
 interfaces:
-  description: The interfaces as they are after the run; in check mode as they are now.
+  description: The ends of the pair that exist after the run; in check mode, those that exist now.
   returned: success
   type: list
   elements: dict
   sample:
-    - addresses: ["192.168.100.1/24"]
-      kind: veth
-      mac: 6e:1a:0c:5b:4e:11
-      master: ""
-      mtu: 1500
-      name: veth1
-      neighbours: []
-      netns: ""
-      parent: null
-      peer: {name: vpeer1, netns: vns1}
-      routes: []
-      sysctls: {}
-      up: true
-      vlan: null
+    - {name: veth1, netns: "", kind: veth, peer: {name: vpeer1, netns: vns1}, up: true, mtu: 1500, master: "",
+       mac: 6e:1a:0c:5b:4e:11, addresses: [192.168.100.1/24], routes: [], neighbours: [], sysctls: {}, parent: null,
+       vlan: null}
 steps:
   description: What was changed, or in check mode would be, in order.
   returned: success
   type: list
   elements: str
-  sample: ["create the network namespace vns1", "set lo in vns1 up"]
+  sample: ["create the veth pair veth1 and vpeer1 in vns1", "set veth1 up"]
 """
 
 import typing as t
 
 from ansible_collections.ebpf.lab.plugins.module_utils import _python  # noqa: F401 # pylint: disable=unused-import
-from ansible_collections.ebpf.lab.plugins.module_utils._core.converge import run_module
-from ansible_collections.ebpf.lab.plugins.module_utils._net.topology.resource import (
-    TopologyResource,
-    one_veth,
-    veth_options,
-)
+from ansible_collections.ebpf.lab.plugins.module_utils._core.module import run_module
+from ansible_collections.ebpf.lab.plugins.module_utils._net.topology.options import one_veth, veth_options
+from ansible_collections.ebpf.lab.plugins.module_utils._net.topology.resource import TopologyResource
 
 
 def desired(params: dict[str, t.Any]) -> TopologyResource:

@@ -17,24 +17,11 @@ description:
     changes too.
   - What somebody else attached is not replaced unasked. When O(overwrite=true), it is kept alive by a pin and put back
     by O(state=absent). A program that is held by a bpf_link cannot be replaced over netlink and is always refused.
+extends_documentation_fragment: [ebpf.lab.attributes.converges, ebpf.lab.link.attachment]
 attributes:
-  check_mode:
-    description: Predicts the change without making it.
-    support: full
   diff_mode:
     description: Shows which program is and will be attached, and in which mode.
-    support: full
 options:
-  interface:
-    description: The interface's name.
-    type: str
-    required: true
-  netns:
-    description:
-      - The network namespace, by its name or by the absolute path of its file; when not given, the one that Ansible
-        works in.
-    type: str
-    default: ""
   program:
     description:
       - The program by its pinned path, its id, or its name. A name must be that of one loaded XDP program only.
@@ -52,11 +39,6 @@ options:
     description: Whether a program that the lab did not attach may be replaced, a dispatcher of libxdp or bpfman too.
     type: bool
     default: false
-  force:
-    description:
-      - Whether the interface may be one that carries the SSH session or the default route of this host.
-    type: bool
-    default: false
   state:
     description: Whether the program is attached. V(absent) detaches what this module attached and nothing else.
     type: str
@@ -66,7 +48,7 @@ notes:
   - In check mode, and in a run that makes them later, the interface and the program need not be there yet; a warning
     says so.
 seealso:
-  - module: ebpf.lab.xdp_program
+  - module: ebpf.lab.bpf_program
 """
 
 EXAMPLES = r"""
@@ -91,10 +73,10 @@ EXAMPLES = r"""
 
 RETURN = r"""
 interface:
-  description: The interface.
+  description: The interface's name.
   returned: success
   type: str
-  sample: veth1
+  sample: vpeer1
 netns:
   description: Its namespace, as given.
   returned: success
@@ -129,22 +111,13 @@ steps:
 """
 
 from ansible_collections.ebpf.lab.plugins.module_utils import _python  # noqa: F401 # pylint: disable=unused-import
+from ansible_collections.ebpf.lab.plugins.module_utils._bpf.xdp.options import OPTIONS
 from ansible_collections.ebpf.lab.plugins.module_utils._bpf.xdp.resource import AttachmentResource
-from ansible_collections.ebpf.lab.plugins.module_utils._core.converge import run_module
-
-ARGUMENTS = {
-    "interface": {"type": "str", "required": True},
-    "netns": {"type": "str", "default": ""},
-    "program": {"type": "str"},
-    "mode": {"type": "str", "choices": ["auto", "native", "generic", "offload"], "default": "auto"},
-    "overwrite": {"type": "bool", "default": False},
-    "force": {"type": "bool", "default": False},
-    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-}
+from ansible_collections.ebpf.lab.plugins.module_utils._core.module import run_module
 
 
 def main() -> None:
-    run_module(ARGUMENTS, AttachmentResource.from_params)
+    run_module(OPTIONS, AttachmentResource.from_params)
 
 
 if __name__ == "__main__":

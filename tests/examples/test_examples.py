@@ -116,8 +116,8 @@ PREPARED: dict[str, tuple[str, list[str]]] = {
     "topology": ("", []),
     "veth": (NETNS, []),
     "xdp_attachment": (f"{NETWORK}\n{pinned('xdp_pass')}", []),
-    "xdp_program": (compiled("xdp_pass", "xdp_count"), []),
-    "xdp_test_run": (
+    "bpf_program": (compiled("xdp_pass", "xdp_count"), []),
+    "bpf_test_run": (
         f"{written('xdp_filter', XDP_FILTER)}\n{pinned('xdp_count')}\n"
         "bpftool prog load /opt/lab/xdp_filter.o /sys/fs/bpf/ebpf/xdp_filter type xdp",
         [],
@@ -130,7 +130,7 @@ BETWEEN = {
 }
 # The same for the examples of roles; those that are not here install packages or fetch, and molecule runs them.
 ROLES_PREPARED = {"bpftool": "", "host_network": "", "iproute2": "", "topology": "", "xdp": NETWORK}
-READS = {"reachability", "report", "results", "xdp_test_run", *(name for name in MODULES if name.endswith("_info"))}
+READS = {"reachability", "report", "results", "bpf_test_run", *(name for name in MODULES if name.endswith("_info"))}
 BUILT = {
     "bpftool": {},
     "golang": {"golang_version": "1.26.0", "golang_checksum": "sha256:" + "0" * 64},
@@ -151,7 +151,7 @@ def examples(module: str) -> str:
 def tried(task: dict[str, t.Any]) -> list[dict[str, t.Any]]:
     """A task of ours as prediction, run and second run; any other task once."""
     name = next((key[len(PREFIX) :] for key in task if key.startswith(PREFIX)), "")
-    if not name or name in READS - {"reachability", "xdp_test_run"}:
+    if not name or name in READS - {"reachability", "bpf_test_run"}:
         return [task]
     register = task.get("register", "ran")
     wrong = f"again is failed or again is changed or predicted.changed != {register}.changed"

@@ -12,8 +12,8 @@ import pathlib
 import typing as t
 
 import pytest
+from ansible_collections.ebpf.lab.plugins.module_utils._lab.grading.plain import visible
 from ansible_collections.ebpf.lab.plugins.plugin_utils import results
-from ansible_collections.ebpf.lab.plugins.plugin_utils.plain import visible
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 DOCUMENTATION = r"""
-module: xdp_test_run
+module: bpf_test_run
 short_description: Run a BPF program on packets and see its verdicts
 version_added: "1.0.0"
 author:
@@ -21,13 +21,8 @@ description:
 requirements:
   - Python 3.9 or later on the managed host, as root.
   - scapy on the control node, for packets by fields or from a capture.
+extends_documentation_fragment: [ebpf.lab.attributes.probes]
 attributes:
-  check_mode:
-    description: Changes nothing that lasts in any mode.
-    support: full
-  diff_mode:
-    description: There is nothing to compare.
-    support: none
   action:
     description: Builds the packets on the control node.
     support: full
@@ -77,12 +72,12 @@ options:
     type: int
     default: 1000
 seealso:
-  - module: ebpf.lab.xdp_program
+  - module: ebpf.lab.bpf_program
 """
 
 EXAMPLES = r"""
 - name: The program lets ping pass and drops the rest
-  ebpf.lab.xdp_test_run:
+  ebpf.lab.bpf_test_run:
     program: /sys/fs/bpf/ebpf/xdp_filter
     packets:
       - name: ping
@@ -93,7 +88,7 @@ EXAMPLES = r"""
         expect: XDP_DROP
 
 - name: How long does it take, and what does it count?
-  ebpf.lab.xdp_test_run:
+  ebpf.lab.bpf_test_run:
     program: /sys/fs/bpf/ebpf/xdp_count
     packets:
       - hex: "02000000000102000000000208004500"
@@ -132,8 +127,8 @@ maps:
 import typing as t
 
 from ansible_collections.ebpf.lab.plugins.module_utils import _python  # noqa: F401 # pylint: disable=unused-import
-from ansible_collections.ebpf.lab.plugins.module_utils._bpf.info.test_run import gather
-from ansible_collections.ebpf.lab.plugins.module_utils._core.converge import run_info_module
+from ansible_collections.ebpf.lab.plugins.module_utils._bpf.info.test_run import TestRun
+from ansible_collections.ebpf.lab.plugins.module_utils._core.module import run_probe_module
 
 ARGUMENTS: dict[str, t.Any] = {
     "program": {"type": "str", "required": True},
@@ -156,7 +151,7 @@ ARGUMENTS: dict[str, t.Any] = {
 
 
 def main() -> None:
-    run_info_module(ARGUMENTS, gather)
+    run_probe_module(ARGUMENTS, TestRun.from_params)
 
 
 if __name__ == "__main__":

@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 DOCUMENTATION = r"""
-module: xdp_program
-short_description: Load an object's XDP programs and pin them
+module: bpf_program
+short_description: Load an object's BPF programs and pin them
 version_added: "1.0.0"
 author:
   - the ebpf.lab authors (@ebpf-lab)
@@ -25,13 +25,10 @@ description:
     folder of their own until the verifier has passed all of them; then the pins are replaced, each in one step. When
     the verifier refuses one, the old programs stay, and its log reaches you.
   - An attachment is not touched. One that was made from an old program keeps it until M(ebpf.lab.xdp_attachment) runs.
+extends_documentation_fragment: [ebpf.lab.attributes.converges]
 attributes:
-  check_mode:
-    description: Predicts the change without making it.
-    support: full
   diff_mode:
     description: Shows which object each pin was and will be loaded from.
-    support: full
 options:
   object:
     description:
@@ -70,7 +67,8 @@ options:
   state:
     description:
       - Whether the programs are there. V(absent) removes the pins that this module made, the folders and the mount of
-        bpffs when it made them and nothing else is in them.
+        bpffs when it made them and nothing else is in them. A pin that somebody has put in the place of ours stays,
+        with a warning.
     type: str
     choices: [present, absent]
     default: present
@@ -78,18 +76,18 @@ options:
 
 EXAMPLES = r"""
 - name: Load the program and pin it as /sys/fs/bpf/ebpf/xdp_allow
-  ebpf.lab.xdp_program:
+  ebpf.lab.bpf_program:
     object: /opt/lab/xdp_pass.o
     pin_path: /sys/fs/bpf/ebpf
 
 - name: Load a program that counts, and pin its map as /sys/fs/bpf/ebpf/pkt_cnt
-  ebpf.lab.xdp_program:
+  ebpf.lab.bpf_program:
     object: /opt/lab/xdp_count.o
     pin_path: /sys/fs/bpf/ebpf
     pin_maps: [pkt_cnt]
 
 - name: Unpin all that was loaded there
-  ebpf.lab.xdp_program:
+  ebpf.lab.bpf_program:
     pin_path: /sys/fs/bpf/ebpf
     state: absent
 """
@@ -113,20 +111,9 @@ programs:
   type: list
   elements: dict
   sample:
-    - name: xdp_allow
-      pin: /sys/fs/bpf/ebpf/xdp_allow
-      section: xdp-pass
-      id: 42
-      type: xdp
-      tag: 3b185187f1855c4c
-      map_ids: []
-      kernel_name: xdp_allow
-      loaded_ns: 1195971158009
-      uid: 0
-      gpl_compatible: true
-      xlated_bytes: 16
-      jited_bytes: 22
-      btf_id: 31
+    - {name: xdp_allow, pin: /sys/fs/bpf/ebpf/xdp_allow, section: xdp-pass, id: 42, type: xdp, tag: 3b185187f1855c4c,
+       map_ids: [], kernel_name: xdp_allow, loaded_ns: 1195971158009, uid: 0, gpl_compatible: true, xlated_bytes: 16,
+       jited_bytes: 22, btf_id: 31}
 maps:
   description: The maps that are pinned, also those that nobody named; sizes are bytes.
   returned: success
@@ -183,27 +170,17 @@ steps:
   returned: success
   type: list
   elements: str
-  sample: [load /opt/lab/xdp_pass.o and pin its programs in /sys/fs/bpf/ebpf]
+  sample: [load /opt/lab/xdp_pass.o, pin the program xdp_allow at /sys/fs/bpf/ebpf/xdp_allow]
 """
 
 from ansible_collections.ebpf.lab.plugins.module_utils import _python  # noqa: F401 # pylint: disable=unused-import
+from ansible_collections.ebpf.lab.plugins.module_utils._bpf.program.options import OPTIONS
 from ansible_collections.ebpf.lab.plugins.module_utils._bpf.program.resource import ProgramResource
-from ansible_collections.ebpf.lab.plugins.module_utils._core.converge import run_module
-
-ARGUMENTS = {
-    "object": {"type": "path"},
-    "pin_path": {"type": "path", "required": True},
-    "type": {"type": "str", "choices": ["xdp", "classifier"], "default": "xdp"},
-    "pin_maps": {"type": "list", "elements": "str", "default": []},
-    "map_pin_path": {"type": "path"},
-    "reuse_maps": {"type": "bool", "default": True},
-    "overwrite": {"type": "bool", "default": False},
-    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-}
+from ansible_collections.ebpf.lab.plugins.module_utils._core.module import run_module
 
 
 def main() -> None:
-    run_module(ARGUMENTS, ProgramResource.from_params)
+    run_module(OPTIONS, ProgramResource.from_params)
 
 
 if __name__ == "__main__":
