@@ -30,7 +30,7 @@ import typing as t
 from . import expected, parts
 from .checkmode import Look, looks
 from .expected import Mark
-from .figures import Figures, Record, common, table
+from .figures import Figures, Record, common, counted, table
 from .private import SCRATCH, TryFailed, inside
 from .scenarios import Scenario, scenarios
 from .together import Together, groups
@@ -48,7 +48,6 @@ CUT_LOOKS = {
     "": 1,
 }
 Try = dict[str, t.Any]
-PUT_BACK = ("bpf MAP_UPDATE_ELEM", "bpf MAP_DELETE_ELEM")
 ROUNDS = 5  # of the runs that begin at once, in the long run
 KINDS = {"kill": "killed", "refuse": "refused", "together": "together", "check": "in check mode", **parts.KINDS}
 EXPECTED = {**expected.EXPECTED, **parts.EXPECTED}
@@ -122,26 +121,6 @@ def _key(one: t.Mapping[str, t.Any]) -> str:
     return json.dumps([one.get(name) for name in names])
 
 
-def counted(figures: Figures, kind: str = "count") -> dict[str, Record]:
-    """Each scenario's points, or the calls of tools, once they are known.
-
-    How many entries a grader puts back is what its traffic, and the kernel's own on IPv6 links, happened to touch: only
-    the first of them is a point that each run comes by.
-    """
-    found = {}
-    for record in figures.of(kind):
-        if record.get("points") is not None:
-            grader = " verify " in record["scenario"]
-            points = [one for one in record["points"] if not (grader and one[0] in PUT_BACK and one[1] > 1)]
-            found[record["scenario"]] = {**record, "points": points}
-    return found
-
-
-def calls(figures: Figures) -> dict[str, list[t.Any]]:
-    """Each scenario's calls of tools."""
-    return {name: record["points"] for name, record in counted(figures, "calls").items()}
-
-
 def kills(name: str, record: Record, chance: random.Random) -> list[Try]:
     """All kills of a scenario: each point alone and as a group, torn down at once or run again; and random ones."""
     found = []
@@ -198,7 +177,7 @@ def long_run(campaign: Campaign, seed: int) -> None:
     marks = [(kind, name, mark) for (kind, name), mark in EXPECTED.items() if name in aimed]
     campaign.go([{"kind": kind, "scenario": name, **mark.witness} for kind, name, mark in marks])
     campaign.go([{"kind": kind, "scenario": name, "nth": 1} for kind in COUNTS for name in names])
-    known = counted(campaign.figures)
+    known = counted(campaign.figures.of("count"))
     chance = random.Random(seed)
     passes: dict[int, list[Try]] = {0: [], 1: [], 2: []}
     for name in names:
@@ -212,8 +191,8 @@ def long_run(campaign: Campaign, seed: int) -> None:
     passes[0] += rounds(campaign.groups, range(1, 3)) + checks(campaign.looks)
     passes[1] += rounds(campaign.groups, range(3, ROUNDS + 1))
     passes[0] += parts.of_clocks(campaign.parts) + parts.of_records(campaign.parts)
-    for name, points in calls(campaign.figures).items():
-        passes[0] += parts.of_tools(name, points)
+    for name, record in counted(campaign.figures.of("calls")).items():
+        passes[0] += parts.of_tools(name, record["points"])
     for tries in passes.values():
         chance.shuffle(tries)
         campaign.go(tries)
@@ -230,8 +209,9 @@ def cut(campaign: Campaign, seed: int, size: int) -> None:
     names = [*always, *chance.sample(others, max(0, min(len(others), size - len(always))))]
     campaign.go([{"kind": "count", "scenario": name, "nth": 1} for name in names])
     campaign.go([{"kind": "calls", "scenario": name, "nth": 1} for name in chance.sample(names, min(1, len(names)))])
-    known = counted(campaign.figures)
-    tries: list[Try] = parts.cut(campaign.parts, calls(campaign.figures), chance)
+    known = counted(campaign.figures.of("count"))
+    called = {name: record["points"] for name, record in counted(campaign.figures.of("calls")).items()}
+    tries: list[Try] = parts.cut(campaign.parts, called, chance)
     for name in names:
         if name not in known:
             continue
@@ -251,7 +231,7 @@ def judge(figures: Figures, complete: bool) -> tuple[list[dict[str, t.Any]], lis
     rows, words = [], []
     counts = {"passed": 0, "failed": 0, "xfailed": 0}
     count_of = {kind: count for count, aimed in COUNTS.items() for kind in aimed}
-    known_by = {count: counted(figures, count) for count in COUNTS}
+    known_by = {count: counted(figures.of(count)) for count in COUNTS}
     for name in dict.fromkeys(record["scenario"] for record in figures.records):
         unfits = {c: _unfit([record for record in figures.of(c) if record["scenario"] == name]) for c in COUNTS}
         for kind, verb in KINDS.items():
@@ -338,6 +318,11 @@ def _shown(record: Record) -> str:
     return f"{record['whom']}, {record['way']}, {where}"
 
 
+def everything() -> dict[str, t.Any]:
+    """All that can be tried, by its name."""
+    return {**scenarios(), **groups(), **looks(), **parts.groups()}
+
+
 def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -355,10 +340,9 @@ def main() -> int:
     parser.add_argument("--scenarios", type=int, default=CUT_SCENARIOS, help="how many, in the cut")
     args = parser.parse_args()
     seed = args.seed if args.seed is not None else 1 if args.long else random.randrange(1 << 16)
-    everything: dict[str, t.Any] = {**scenarios(), **groups(), **looks(), **parts.groups()}
-    chosen = {name: one for name, one in everything.items() if fnmatch.fnmatch(name, args.only)}
+    chosen = {name: one for name, one in everything().items() if fnmatch.fnmatch(name, args.only)}
     if not chosen:
-        parser.error(f"no scenario is called so; there are {', '.join(everything)}")
+        parser.error(f"no scenario is called so; there are {', '.join(everything())}")
     minutes = args.minutes or (600.0 if args.long else 10.0)
     print(f"seed {seed}, {len(chosen)} scenarios, {minutes:g} minutes at the most", flush=True)
     figures = Figures("long") if args.long else Figures("cut", state=f"{seed} {time.time()}")

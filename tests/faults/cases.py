@@ -257,7 +257,7 @@ def _until(what: t.Callable[[], bool], patience: float) -> bool:
 def c8(_given: Given) -> Wrong:
     """What was removed by hand is forgotten at the next run."""
     well(product.module("netns", name=["n1"]))
-    well(product.module("xdp_program", object=f"{SCRATCH}/owner.o", pin_path=PINS))
+    well(product.module("bpf_program", object=f"{SCRATCH}/owner.o", pin_path=PINS))
     sh("ip", "netns", "del", "n1")
     sh("rm", "-rf", PINS)
     well(product.down())
@@ -267,7 +267,7 @@ def c8(_given: Given) -> Wrong:
 def c10(given: Given) -> Wrong:
     """What is in the way of the journal or the lock is told in one sentence."""
     what = given["what"]
-    lock, path = pathlib.Path("/run/lock/ebpf.lab.lock"), JOURNAL / "journal.json"
+    lock, path = pathlib.Path("/run/lock/ebpf.lab.lock"), JOURNAL / "journal.jsonl"
     if what.startswith("journal"):
         JOURNAL.mkdir(mode=0o700)
     if what == "read-only /var/lib":
@@ -322,11 +322,10 @@ def c11(_given: Given) -> Wrong:
     mine.write_text("mine\n", encoding="ascii")
     digest = sh("sha256sum", str(mine)).stdout.split()[0]
     well(product.up("environment", traffic=False))
-    path = JOURNAL / "journal.json"
-    content = json.loads(path.read_text(encoding="utf-8"))
+    path = JOURNAL / "journal.jsonl"
     entry = {"claimed": True, "value": {"written": digest}, "owner": "lecture2"}
-    content["entries"]["file:/usr/local/src/ebpf.lab/lecture2/../../../../../etc/owner.conf"] = entry
-    path.write_text(json.dumps(content), encoding="utf-8")
+    with open(path, "a", encoding="ascii") as journal:
+        journal.write(json.dumps({"file:/usr/local/src/ebpf.lab/lecture2/../../../../../etc/owner.conf": entry}) + "\n")
     product.down().run()
     return [] if mine.exists() else ["/etc/owner.conf is gone"]
 

@@ -9,6 +9,7 @@ clock of its own (``SHIFT``), what counts since the boot an offset in a time nam
 
 from __future__ import annotations
 
+import functools
 import os
 import pathlib
 import time
@@ -86,9 +87,10 @@ def cases() -> dict[str, list[Step]]:
     }
 
 
-def names() -> list[str]:
+@functools.cache
+def names() -> tuple[str, ...]:
     """Of all cases."""
-    return list(cases())
+    return tuple(cases())
 
 
 def otherwise(given: Answers) -> Answers:

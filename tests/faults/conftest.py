@@ -5,12 +5,24 @@
 
 from __future__ import annotations
 
+import typing as t
+
 import pytest
 
 from .private import prepare
+from .strange import Tried
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _prepared() -> None:
     """The collection by its name, and the objects that the machines' owners load."""
     prepare()
+
+
+@pytest.fixture
+def tried(request: pytest.FixtureRequest) -> t.Iterator[Tried]:
+    """Counts what a test of bad input tries: of a module, or of "lab FILE"."""
+    (name,) = request.node.callspec.params.values()
+    found = Tried(name if "module" in request.node.callspec.params else f"lab {name}")
+    yield found
+    found.keep()

@@ -27,13 +27,21 @@ from ansible.module_utils import basic
 
 MODULES = pathlib.Path(__file__).resolve().parents[2] / "plugins" / "modules"
 PACKAGE = "ansible_collections.ebpf.lab.plugins.modules"
+FRAGMENTS = "ansible_collections.ebpf.lab.plugins.doc_fragments"
 Options = dict[str, t.Any]
 
 
 @functools.cache
 def documentation(module: str) -> dict[str, t.Any]:
-    """The module's DOCUMENTATION, with the fragments that it names left aside."""
+    """The module's DOCUMENTATION, its options with those of the fragments that it names."""
     found: dict[str, t.Any] = yaml.safe_load(importlib.import_module(f"{PACKAGE}.{module}").DOCUMENTATION)
+    options = found.setdefault("options", {})
+    for name in found.get("extends_documentation_fragment", ()):
+        fragment, _dot, variable = name[len("ebpf.lab.") :].partition(".")
+        shared = importlib.import_module(f"{FRAGMENTS}.{fragment}").ModuleDocFragment
+        text = getattr(shared, (variable or "documentation").upper())
+        for option, about in yaml.safe_load(text).get("options", {}).items():
+            options[option] = {**about, **options.get(option, {})}
     return found
 
 

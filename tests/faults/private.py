@@ -228,7 +228,7 @@ def unreadable() -> list[str]:
     """The records that are neither JSON nor lines of JSON. The last line of those may be cut: it was being written."""
     found = []
     for path, text in journal().items():
-        if os.path.basename(path).startswith(".") or not text:  # a temporary file of a run that was killed
+        if "/." in path or not text:  # a temporary file or folder of a run that was killed
             continue
         try:
             json.loads(text)

@@ -6,10 +6,11 @@ and each module that changes a host, there and back."""
 
 from __future__ import annotations
 
+import functools
 import typing as t
 from dataclasses import dataclass
 
-from . import product
+from . import product, sources
 from .private import ROOT, SCRATCH
 from .product import Command
 
@@ -100,16 +101,33 @@ LOAD_FILTER = {"object": str(SCRATCH / "filter.o"), "pin_path": PINS, "type": "c
 ATTACH = {"interface": "owner2", "program": f"{PINS}/owner"}
 MAP = {"path": f"{PINS}/table", "type": "hash", "key_type": "u32", "value_type": "u64", "max_entries": 8}
 ENTRIES = [{"key": 1, "value": 2}, {"key": 3, "value": 4}]
+TREE = {"prefix": sources.PREFIX, "jobs": 1}
+TOOLS: dict[str, dict[str, t.Any]] = {
+    "bpftool": {
+        **TREE,
+        **{"source": "kernel", "origin": "directory", "path": f"{sources.FOLDER}/bpftool", "static": "preferred"},
+    },
+    "golang": {
+        **{"version": sources.GO_VERSION, "checksum": sources.go_checksum(), "url": sources.GO_URL},
+        "prefix": sources.PREFIX,
+    },
+    "iproute2": {
+        **TREE,
+        **{"source": "directory", "path": f"{sources.FOLDER}/iproute2"},
+        "include_dir": f"{sources.PREFIX}/include/iproute2",
+    },
+}
 
 
 def _modules() -> t.Iterator[Scenario]:
     """Each module that changes a host: there, and back."""
     netns = product.module("netns", name=["n1"])
     copy = product.shell(f"mkdir -p {WORK}; cp {ROOT}/files/bpf/xdp_count.c {ROOT}/files/bpf/packet.h {WORK}")
-    load = product.module("xdp_program", **LOAD)
-    load_filter = product.module("xdp_program", **LOAD_FILTER)
+    away = product.shell(f"cd {WORK}; rm xdp_count.c packet.h; rmdir --ignore-fail-on-non-empty {WORK}")
+    load = product.module("bpf_program", **LOAD)
+    load_filter = product.module("bpf_program", **LOAD_FILTER)
     absent = {"state": "absent"}
-    gone = product.module("xdp_program", pin_path=PINS, **absent)
+    gone = product.module("bpf_program", pin_path=PINS, **absent)
     yield from _module(
         "netns", {"name": ["n1", "n2"], "sysctls": {"net.ipv4.ip_forward": 1}}, {"name": ["n1", "n2"], **absent}
     )
@@ -117,12 +135,31 @@ def _modules() -> t.Iterator[Scenario]:
     yield from _module("topology", TOPOLOGY, {**TOPOLOGY, **absent})
     yield from _module("iptables_flush", FLUSH, {"state": "restored"})
     yield from _module("ip_forward", {"ipv4": True, "ipv6": True}, {"state": "restored"})
-    yield from _module("bpf_object", SOURCE, {"dest": SOURCE["dest"], **absent}, copy, product.shell(f"rm -r {WORK}"))
-    yield from _module("xdp_program", LOAD, {"pin_path": PINS, **absent})
+    yield from _module("bpf_object", SOURCE, {"dest": SOURCE["dest"], **absent}, copy, away)
+    over = {**SOURCE, "dest": "/usr/local/src/owner/notes.txt", "overwrite": True}
+    yield from _module("bpf_object over", over, {"dest": over["dest"], **absent}, copy, away)
+    yield from _module("bpf_program", LOAD, {"pin_path": PINS, **absent})
+    over = {**LOAD, "pin_path": "/sys/fs/bpf/owner/p", "map_pin_path": f"{PINS}/maps", "overwrite": True}
+    yield from _module("bpf_program over", over, {"pin_path": over["pin_path"], **absent})
     yield from _module("xdp_attachment", ATTACH, {"interface": "owner2", **absent}, load, gone)
+    # Over the owner's program, and in another mode, which takes two requests.
+    over = {**ATTACH, "interface": "owner0", "mode": "generic", "overwrite": True}
+    yield from _module("xdp_attachment over", over, {"interface": "owner0", **absent}, load, gone)
     attach = {"interface": "owner2", "program": f"{PINS}/filter"}
     yield from _module("tc_attachment", attach, {"interface": "owner2", **absent}, load_filter, gone)
     yield from _module("bpf_map", {**MAP, "entries": ENTRIES}, {"path": MAP["path"], **absent})
+    yield from _tools()
+
+
+def _tools() -> t.Iterator[Scenario]:
+    """The modules that build and install tools. Packages stay when a lab goes, so theirs have no way back."""
+    absent = {"state": "absent", "prefix": sources.PREFIX}
+    for name, params in TOOLS.items():
+        away = product.shell(f"rmdir --ignore-fail-on-non-empty {sources.PREFIX}") if name == "golang" else None
+        yield from _module(name, params, absent, product.shell(getattr(sources, name)()), away)
+    there, check = (product.module("packages", check=check, name=[sources.PACKAGES[0]]) for check in (False, True))
+    before, after = product.shell(sources.packages()), product.shell(sources.without_packages())
+    yield Scenario("packages there", there, after, (before,), check, bpffs=True)
 
 
 def _module(
@@ -132,15 +169,20 @@ def _module(
     before: t.Optional[Command] = None,
     after: t.Optional[Command] = None,
 ) -> t.Iterator[Scenario]:
-    """A module's two directions. ``before`` makes what it needs, ``after`` takes that away again."""
-    there, back = product.module(name, **present), product.module(name, **absent)
+    """A module's two directions. ``before`` makes what it needs, ``after`` takes that away again.
+
+    The first word of ``name`` is the module's; behind it may stand what is special about it.
+    """
+    module = name.partition(" ")[0]
+    there, back = product.module(module, **present), product.module(module, **absent)
     down = product.all_of(back, after) if after else back
     starts = (before,) if before else ()
-    check_there, check_back = (product.module(name, check=True, **params) for params in (present, absent))
+    check_there, check_back = (product.module(module, check=True, **params) for params in (present, absent))
     yield Scenario(f"{name} there", there, down, starts, check_there, bpffs=True)
     yield Scenario(f"{name} back", back, down, (*starts, there), check_back, bpffs=True)
 
 
+@functools.cache
 def scenarios() -> dict[str, Scenario]:
     """All of them by their names."""
     found = [scenario for lab in LABS for scenario in _lab(*lab)]

@@ -5,10 +5,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import json
+import types
 import typing as t
 
 from hypothesis import strategies as st
+
+from .private import SCRATCH
+
+BAD_INPUT = "bad input"  # the kind of the records that tell of it
 
 TEXTS = [
     "", " ", "\0", "a\0b", "\ud800", "\udcff", "x\udc80", "é", "\u202eabc", "\x1b[2J", "a\nb", "1\n0", "\r", "\t",
@@ -26,6 +33,31 @@ NUMBERS = [
     -(2**63) - 1, -(2**31), -1, 0, 1, 2, 7, 64, 255, 256, 65535, 65536, 2**31 - 1, 2**31, 2**32 - 1, 2**32, 2**32 + 1,
     2**63, 2**64, 10**400, 0.5, -0.5, 1e308, float("inf"), float("-inf"), float("nan"),
 ]  # fmt: skip
+
+
+class Tried:
+    """Counts the judgements that are made ``with`` it, and those that fail; ``keep`` adds them to the figures."""
+
+    def __init__(self, scenario: str) -> None:
+        self.scenario = scenario
+        self.tries = self.wrong = 0
+
+    def __enter__(self) -> None:
+        self.tries += 1
+
+    def __exit__(
+        self,
+        kind: t.Optional[type[BaseException]],
+        _error: t.Optional[BaseException],
+        _at: t.Optional[types.TracebackType],
+    ) -> None:
+        self.wrong += kind is not None
+
+    def keep(self) -> None:
+        """A line in bad.jsonl; several processes add to it."""
+        line = {"kind": BAD_INPUT, "scenario": self.scenario, "tries": self.tries, "wrong": self.wrong}
+        with contextlib.suppress(OSError), (SCRATCH / "bad.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
 
 
 def values() -> st.SearchStrategy[t.Any]:

@@ -109,6 +109,9 @@ RANDOM = [
     (re.compile(r"(?<=[-.])[a-z0-9_]{8}(?=[./]|$)"), "*"),  # Python's tempfile
     (re.compile(r"(?<=tmp)[a-z0-9_]{8}(?=[./]|$)"), "*"),
     (re.compile(r"-[0-9a-f]{6}(?=\.)"), "-*"),  # clang's
+    (re.compile(r"(?<=/(?:cc|st))[a-zA-Z0-9]{6}(?=\.|$)"), "*"),  # gcc's and strip's
+    (re.compile(r"(/var/(?:lib|cache)/apt/.*\.)[a-zA-Z0-9]{6}$"), r"\1*"),
+    (re.compile(r"(?<=/ebpf_lab_kept/)(program|map|link)_\d+"), r"\1_*"),  # the kernel's ids
     (re.compile(r"\d{6,}"), "*"),  # clocks
     (re.compile(r"\*_\d+"), "*"),
     (re.compile(r"(?<=[~.])\d{4}-?\d\d-?\d\d[-T]?\d\d:?\d\d:?\d\d"), "*"),

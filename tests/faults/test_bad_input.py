@@ -18,11 +18,11 @@ from hypothesis import HealthCheck, Phase, given, note, settings
 from hypothesis import strategies as st
 
 from .forked import Answer, call, documentation, examples, on_hosts
-from .strange import arguments
+from .strange import Tried, arguments
 
 EXAMPLES = int(os.environ.get("EBPF_LAB_EXAMPLES", "25"))
 # These wait as long as they are told to: being still at it is no failure of theirs.
-PATIENT = {"reachability", "bpf_trace_info", "bpf_stats_info", "xdp_test_run", "packages"}
+PATIENT = {"reachability", "bpf_trace_info", "bpf_stats_info", "bpf_test_run", "packages"}
 
 
 def judged(module: str, given_arguments: t.Mapping[str, t.Any], answer: Answer) -> None:
@@ -42,7 +42,7 @@ def judged(module: str, given_arguments: t.Mapping[str, t.Any], answer: Answer) 
 
 
 @pytest.mark.parametrize("module", on_hosts())
-def test_a_module_is_given_something_strange(module: str) -> None:
+def test_a_module_is_given_something_strange(module: str, tried: Tried) -> None:
     @settings(
         max_examples=EXAMPLES,
         deadline=None,
@@ -53,6 +53,8 @@ def test_a_module_is_given_something_strange(module: str) -> None:
     def proof(data: st.DataObject) -> None:
         chosen = data.draw(arguments(documentation(module).get("options") or {}, examples(module)))
         note(json.dumps(chosen)[:2000])
-        judged(module, chosen, call(module, chosen))
+        answer = call(module, chosen)
+        with tried:
+            judged(module, chosen, answer)
 
     proof()

@@ -20,7 +20,7 @@ import typing as t
 from .kills import Answers, Watch, begin, converges, end, said_by, unhelpful
 from .private import MACHINE, TryFailed, journal, left_over, sh, snapshot
 from .product import failed
-from .scenarios import Scenario, scenarios
+from .scenarios import TOOLS, Scenario, scenarios
 from .supervisor import CannotSupervise
 
 FOLDERS = ("/usr/bin", "/usr/sbin")
@@ -30,6 +30,7 @@ PATIENCE = 100.0
 LONGEST = 1500  # characters of a sentence that somebody reads
 # The tools of whoever runs the module, not the module's: its interpreter.
 NOT_TOOLS = ("python", "pydoc")
+REFUSED = ("apt", "apt-get", "aptitude", "dpkg")  # by tests/isolate, unless a scenario has put others there
 DOES_IT = f'( exec -a "$0" {{real}} "$@" ) >{CALLS}/out.$$; status=$?; '
 # What the wrapper does in the place of the tool, by fault and manner.
 FAULTS: dict[str, dict[str, str]] = {
@@ -57,6 +58,10 @@ FAULTS: dict[str, dict[str, str]] = {
     "lying": {"": DOES_IT + f'$usr/bin/cat {CALLS}/out.$$; echo "${{0##*/}}: something went wrong" >&2; exit 1'},
 }
 NAMELESS = ("silent", "garbage", "half")  # nobody but the tool can know that it was the tool
+# They become what they are to start, so that nobody can tell which of both it was; but whether they are there.
+STARTERS = ("env", "setpriv", "timeout")
+# What they answer is part of what a build is: with another answer another one is due.
+ASKED = ("gcc", "clang", "dpkg-query")
 WRAPPER = f"""\
 #!/bin/bash
 usr={REAL} n=1
@@ -73,7 +78,7 @@ SHORTER = """\
 import subprocess
 def shorter(real):
     def communicate(self, input=None, timeout=None):
-        return real(self, input, timeout if timeout is None else min(timeout, max(6.0, timeout / 12)))
+        return real(self, input, timeout if timeout is None else min(timeout, max(6.0, timeout / 12), 30.0))
     return communicate
 subprocess.Popen.communicate = shorter(subprocess.Popen.communicate)
 """
@@ -132,17 +137,21 @@ def _judged(scenario: Scenario, given: Answers, answer: Answers, was: dict[str, 
         left = scenario.check.run() if scenario.check is not None else {"rc": 0}
         if failed(left):
             return [f"said that all was well, and check mode says: {failed(left):.300}"]
+        if name in ASKED and scenario.name.partition(" ")[0] in TOOLS:
+            return []
         return [f"said that all was well, still to do: {left['steps']}"] if left.get("changed") else []
     wrong = unhelpful(answer)
     if "defect of ebpf.lab" in said and not wrong:
         wrong.append(f"calls it a defect of its own: {said:.300}")
     if len(said) > LONGEST:
         wrong.append(f"is no sentence, with {len(said)} characters: {said[:100]!r}")
-    if given["kind"] not in NAMELESS and name not in said:
+    nameless = given["kind"] in NAMELESS or (given["kind"] != "missing" and name in STARTERS)
+    log = "\n".join(answer.get("log") or ())  # of a build
+    if not nameless and name not in said + log:
         wrong.append(f"does not name {name}: {said:.300}")
     # What is written in the journal may differ as long as it means the same.
     changes = [line for line in left_over(was) if "/var/lib/ebpf.lab/" not in line]
-    if "was taken back" in said or not (answer.get("not_undone") or answer.get("left") or _teardown(scenario)):
+    if "was taken back" in said or not (any(map(answer.get, ("not_undone", "left", "done"))) or _teardown(scenario)):
         wrong += [f"not taken back: {line}" for line in changes]
     elif _teardown(scenario) and not changes and journal():
         wrong.append(f"nothing went down: {said:.300}")
@@ -176,7 +185,7 @@ def layers() -> None:
         upper.mkdir(parents=True)
         work.mkdir(parents=True)
         sh("mount", "-t", "overlay", "-o", f"lowerdir={folder},upperdir={upper},workdir={work}", "overlay", folder)
-    for tool in ("apt", "apt-get", "aptitude", "dpkg"):  # tests/isolate's own, which the layer has hidden
+    for tool in REFUSED:  # what refuses, which the layer has hidden
         path = pathlib.Path("/usr/bin") / tool
         if path.exists():
             path.unlink()
@@ -189,7 +198,8 @@ def wrap(given: Answers) -> t.Callable[[], bool]:
     target = os.path.realpath(path)
     if not target.startswith("/usr/"):
         raise TryFailed(f"{path} is {target}, which is not in /usr")
-    real = f"{REAL}{target.removeprefix('/usr')}"
+    away = path.with_name(f".{path.name}.away")
+    real = str(away) if path.name in REFUSED else f"{REAL}{target.removeprefix('/usr')}"
     act = FAULTS[given["kind"]][given["how"]].replace("{real}", real)
     missing = given["kind"] == "missing"
     script = WRAPPER.format(
@@ -199,7 +209,6 @@ def wrap(given: Answers) -> t.Callable[[], bool]:
         leave=f'[ $n -lt {number - 1} ] || $usr/bin/rm -f "{path}"' if missing else ":",
         real=real,
     )
-    away = path.with_name(f".{path.name}.away")
     path.rename(away)
     if not missing or number > 1:
         path.write_text(script, encoding="utf-8")

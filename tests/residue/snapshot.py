@@ -42,7 +42,8 @@ NOT_COMPARED = {
 NAMES = {"iptables": "ip_tables_names", "ip6tables": "ip6_tables_names"}
 LINK = ("ifname", "mtu", "address", "txqlen", "qdisc", "group", "xdp", "master", "linkinfo", "link", "ifalias")
 VOLATILE_LINK = re.compile(r"LOWER_UP|RUNNING|NO-CARRIER|M-DOWN")  # they follow the other end
-TREES = ("/etc", "/var/lib/ebpf.lab", "/run/netns", "/usr/local/src")  # not all of /usr/local: that takes seconds
+# Not all of /usr/local: that takes seconds.
+TREES = ("/etc", "/var/lib/ebpf.lab", "/var/cache/ebpf.lab", "/run/netns", "/usr/local/src")
 RUN = "/run/*ebpf*"  # files of ours where everybody's come and go; a lock file may stay, for two must not hold it
 
 Json = t.Any
