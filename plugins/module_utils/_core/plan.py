@@ -148,6 +148,21 @@ class Step:
 
 
 @dataclass(frozen=True)
+class BatchStep(Step):
+    """A step that says how a batch of it is made; alone it is a batch of one."""
+
+    def apply(self, host: Host, learned: Learned) -> Done:
+        (outcome,) = self.apply_many(host, [self], learned)
+        if isinstance(outcome, LabError):
+            raise outcome
+        return outcome
+
+    @classmethod
+    def apply_many(cls, host: Host, steps: t.Sequence[t.Any], learned: Learned) -> list[Outcome]:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
 class Forget(Step):
     """Not a change of the host: the journal's entry is over, because the thing is gone, or somebody else's by now."""
 

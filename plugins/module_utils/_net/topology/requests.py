@@ -12,7 +12,7 @@ import typing as t
 from dataclasses import dataclass
 
 from ..._core.errors import KernelRefused, LabError
-from ..._core.plan import Done, Learned, Note, Outcome, Step, save
+from ..._core.plan import BatchStep, Done, Learned, Note, Outcome, Step, save
 from ..._kernel.rtnl import read
 from .state import Interface, Ref
 
@@ -68,7 +68,7 @@ class Adopted:
 
 
 @dataclass(frozen=True)
-class Request(Step):
+class Request(BatchStep):
     """A change made by one rtnetlink request; neighbours in one namespace go to the kernel in one batch."""
 
     libraries: t.ClassVar[tuple[str, ...]] = ("pyroute2",)
@@ -105,12 +105,6 @@ class Request(Step):
 
     def group(self) -> t.Hashable:
         return ("netlink", self.netns)
-
-    def apply(self, host: Host, learned: Learned) -> Done:
-        (outcome,) = self.apply_many(host, [self], learned)
-        if isinstance(outcome, LabError):
-            raise outcome
-        return outcome
 
     @classmethod
     def apply_many(cls, host: Host, steps: t.Sequence[t.Any], learned: Learned) -> list[Outcome]:

@@ -11,7 +11,7 @@ import typing as t
 from dataclasses import dataclass, replace
 
 from ..._core.errors import KernelRefused, LabError
-from ..._core.plan import Done, Key, Learned, Note, Outcome, Step, release, save
+from ..._core.plan import BatchStep, Done, Key, Learned, Note, Outcome, Step, release, save
 from ..._core.resource import UNKNOWN
 from ..._kernel import netns
 from ..sysctl.kinds import name_of
@@ -200,7 +200,7 @@ class SetSysctl(Step):
 
 
 @dataclass(frozen=True)
-class ForgetSaved(Step):
+class ForgetSaved(BatchStep):
     """Not a change of the host: an interface is what it was before us, so the journal need not keep that any more.
 
     What could not be put back stays noted.
@@ -210,12 +210,6 @@ class ForgetSaved(Step):
 
     def title(self) -> str:
         return f"forget the journal's entry {self.key}"
-
-    def apply(self, host: Host, learned: Learned) -> Done:
-        (outcome,) = self.apply_many(host, [self], learned)
-        if isinstance(outcome, LabError):
-            raise outcome
-        return outcome
 
     @classmethod
     def apply_many(cls, host: Host, steps: t.Sequence[t.Any], learned: Learned) -> list[Outcome]:

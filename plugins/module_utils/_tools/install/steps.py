@@ -15,7 +15,7 @@ from ..._core import files
 from ..._core.backup import backup_of
 from ..._core.errors import LabError
 from ..._core.host import Host
-from ..._core.plan import Done, Forget, Learned, Note, Outcome, Step, make, release, unmade
+from ..._core.plan import BatchStep, Done, Forget, Learned, Note, Outcome, Step, make, release, unmade
 from .content import Content, checked, copy
 from .state import ASIDE, PLACED, TOOL, Record, aside_of, temporary_key
 
@@ -36,7 +36,7 @@ def _in_place(path: str, note: Note) -> tuple[Note, ...]:
 
 
 @dataclass(frozen=True)
-class PlaceFile(Step):
+class PlaceFile(BatchStep):
     """Put one file or link in place, by a rename, over ``instead``, which may be nothing.
 
     It is made from ``source``, a staged file; else from what the run holds (``held``), or from ``text``. ``foreign``:
@@ -73,12 +73,6 @@ class PlaceFile(Step):
                 files.sweep(step.path)
             raise
         return [step.put() for step in steps]
-
-    def apply(self, host: Host, learned: Learned) -> Done:
-        (outcome,) = self.apply_many(host, [self], learned)
-        if isinstance(outcome, LabError):
-            raise outcome
-        return outcome
 
     def prepare(self, learned: Learned) -> None:
         """Make what is to be renamed. Raises LabError."""
