@@ -27,13 +27,11 @@ def converge(host: Host, resource: Resource[t.Any], check_mode: bool, word: str 
     host.only_reads = check_mode
     ending = resource.takes_away()
     _settle(host, resource, stale=ending)
-    now = resource.observe(host)
-    plan = resource.plan(now)
+    now, plan = _look(host, resource)
     if plan.steps and check_mode and not ending:
         # So will a run that has something to do: entries whose thing is gone are over before it plans.
         _settle(host, resource, stale=True)
-        now = resource.observe(host)
-        plan = resource.plan(now)
+        now, plan = _look(host, resource)
     if not plan.missing:
         interpreter.require(plan.libraries())
     if check_mode or plan.missing:
@@ -46,18 +44,16 @@ def converge(host: Host, resource: Resource[t.Any], check_mode: bool, word: str 
             left = _sweep(host, resource.kinds())
             if moved:
                 host.look_anew()
-                now = resource.observe(host)
-                plan = resource.plan(now)
+                now, plan = _look(host, resource)
             if not plan.steps:
                 return _result(host, resource, plan, now, left)
     with _holding(host, word, locks.CHANGE, locks.PROBE, ends=ending):
         # What was observed before the lock may be another run's half-done work.
         host.look_anew()
         left = _sweep(host, resource.kinds())
-        now = resource.observe(host)
-        plan = resource.plan(now)
+        now, plan = _look(host, resource)
         if plan.steps:
-            now = _change(host, resource, plan, now)
+            now = _change(host, resource, plan)
         if left and ending:
             raise NotTakenAway(left, plan.titles())
         return _result(host, resource, plan, now, left)
@@ -93,6 +89,12 @@ def _holding(host: Host, word: str, *names: str, ends: bool = False) -> t.Iterat
                 raise NotTakenAway([str(error)], []) from error
 
 
+def _look(host: Host, resource: Resource[t.Any]) -> tuple[t.Any, Plan]:
+    """The state, and the plan from there."""
+    now = resource.observe(host)
+    return now, resource.plan(now)
+
+
 def _settle(host: Host, resource: Resource[t.Any], stale: bool) -> None:
     """What killed runs have left open is decided by looking, for this call alone."""
     if stale or any(entry.open for entry in host.journal.entries.values()):
@@ -111,7 +113,7 @@ def _sweep(host: Host, kinds: t.Sequence[Kind]) -> list[str]:
     return [f"What a killed run left cannot be removed: {one}" for one in left]
 
 
-def _change(host: Host, resource: Resource[t.Any], plan: Plan, now: t.Any) -> t.Any:
+def _change(host: Host, resource: Resource[t.Any], plan: Plan) -> t.Any:
     """Run the plan and prove it; returns the host's state then."""
     with stoppable() as stop, contextlib.closing(Run(host, stop)) as run:
         if resource.takes_away():
@@ -119,7 +121,7 @@ def _change(host: Host, resource: Resource[t.Any], plan: Plan, now: t.Any) -> t.
             if failed:
                 raise NotTakenAway([str(one) for one in failed], [step.title() for step, _done in run.applied])
         else:
-            _all_or_nothing(run, plan, resource, now)
+            _all_or_nothing(run, plan, resource)
         now, left = _proof(host, resource, plan)
     if left:
         raise NotConverged(
@@ -133,15 +135,15 @@ def _change(host: Host, resource: Resource[t.Any], plan: Plan, now: t.Any) -> t.
 def _proof(host: Host, resource: Resource[t.Any], plan: Plan) -> tuple[t.Any, list[str]]:
     """The state after the run, and what is still to be done. Raises LabError where it cannot be looked at."""
     try:
-        now = resource.observe(host)
-        return now, resource.plan(now).titles()
+        now, again = _look(host, resource)
+        return now, again.titles()
     except LabError as error:
         error.message = f"All that was asked for has been done, and cannot be proved: {error.message}"
         error.details["done"] = plan.titles()
         raise
 
 
-def _all_or_nothing(run: Run, plan: Plan, resource: Resource[t.Any], now: t.Any) -> None:
+def _all_or_nothing(run: Run, plan: Plan, resource: Resource[t.Any]) -> None:
     """Apply the plan, all of it back on failure; what is told of that comes from a fresh look."""
     try:
         run.apply(plan.steps)
@@ -167,7 +169,7 @@ def _still_there(host: Host, resource: Resource[t.Any], plan: Plan) -> list[str]
     """What of a plan that was taken back would not be done again: it is there, whatever the steps said."""
     try:
         host.look_anew(reload=False)
-        again = resource.plan(resource.observe(host)).titles()
+        again = _look(host, resource)[1].titles()
     except LabError as error:
         return [f"not known, for the host cannot be looked at: {error.message}"]
     return [title for title in plan.titles() if title not in again]

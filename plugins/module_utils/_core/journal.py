@@ -182,8 +182,6 @@ class Journal:
             elif note.action in ("unmade", "restored"):
                 patch[note.key] = None if entry is None else entry.without(note.action)
             elif note.action == "make":
-                if entry is not None and entry.claimed and not entry.about:
-                    continue  # the step has said itself what it made
                 boot = "" if note.lasting else self.boot
                 value = learned.get(note.key, note.value)
                 made = replace(entry or Entry(), claimed=True, value=value, about=False, coming=None)

@@ -43,9 +43,9 @@ def run_module(
         options.refuse_impossible("", module.params)
         resource = desired(module.params)
         try:
-            lab, check = owner(module.params), module.check_mode
-            with progress(module.params) as tell, Host(progress=tell, owner=lab, only_reads=check) as host:
-                result = converge(host, resource, check)
+            lab = owner(module.params)
+            with progress(module.params) as tell, Host(progress=tell, owner=lab) as host:
+                result = converge(host, resource, module.check_mode, module._name)
         except Missing as error:
             if not error.details.get("not_undone"):
                 interpreter.go_on_elsewhere(error)

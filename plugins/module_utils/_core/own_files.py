@@ -213,7 +213,7 @@ class FileKind(Kind):
             files.sweep(path)
 
 
-TEMPORARY_NAMES = (files.TEMPORARY, "ebpf_lab_staging")  # how the names of temporary things begin
+TEMPORARY_NAMES = (files.TEMPORARY, "ebpf_lab_staging", "ebpf_lab_try_")  # how the names of temporary things begin
 
 
 class TemporaryKind(Kind):

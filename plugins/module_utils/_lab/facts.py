@@ -19,7 +19,7 @@ from .._core import files
 from .._core.errors import LabError
 from .._core.files import sha256_of
 from .._core.host import Host
-from .._core.resource import Kind, Probe
+from .._core.resource import Probe
 from .._kernel import netns, syscall
 from .._kernel.elf import read_object
 from .._kernel.rtnl.read import links
@@ -66,12 +66,6 @@ class StageProbe(Probe):
     lab: Lab
     stage: Stage
     facts: t.Mapping[str, t.Any]
-
-    def kinds(self) -> tuple[Kind, ...]:
-        """What a killed probe leaves."""
-        from .._bpf.info.kinds import PROBES
-
-        return PROBES
 
     def title(self) -> str:
         """For people."""

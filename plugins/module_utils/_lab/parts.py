@@ -208,7 +208,7 @@ def loaded(host: Host, owner: t.Optional[str] = None) -> set[tuple[str, str]]:
     """The folders and objects of the pins that a lab, or any lab, has loaded."""
     found = set()
     for entry in host.journal.claims("pin:", owner).values():
-        value = entry.value if isinstance(entry.value, dict) else {}
+        value = dictionary(entry.value)
         if entry.owner and isinstance(value.get("object"), str) and isinstance(value.get("folder"), str):
             found.add((value["folder"], value["object"]))
     return found

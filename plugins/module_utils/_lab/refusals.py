@@ -8,13 +8,13 @@ from __future__ import annotations
 import os
 import typing as t
 
-from .._bpf.info.kinds import TRIED
 from .._bpf.pin.folders import MOUNT, is_bpffs
 from .._bpf.program import sections
 from .._bpf.program.bpftool import Bpftool, LoadRefused
 from .._core import files
 from .._core.errors import LabError
 from .._core.host import Host
+from .._core.own_files import temporary_key
 from .._core.temporary import noted
 from .._kernel.elf import read_object
 from .schema import Lab, Stage
@@ -36,7 +36,7 @@ def _try(host: Host, path: str, program_type: str) -> dict[str, t.Any]:
     if not is_bpffs(MOUNT):  # bpftool would mount one
         return _result(None, reason=f"no bpffs is mounted at {MOUNT}")
     folder = f"{MOUNT}/ebpf_lab_try_{os.getpid()}"
-    with noted(host, f"{TRIED}{folder}"):
+    with noted(host, temporary_key(folder)):
         return _load(host, path, program_type, folder)
 
 

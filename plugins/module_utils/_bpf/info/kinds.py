@@ -1,7 +1,7 @@
 # Copyright (c) 2026 the ebpf.lab authors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a probe has while it runs: an instance of tracefs, the entries of maps from before, programs that are tried."""
+"""What a probe has while it runs: an instance of tracefs, the entries of maps from before."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ..map.contents import Snapshot, restore_entries, snapshot
 from ..map.entries import MapRef
 from ..map.layout import DEVICES, NUMBERS
 
-TRACE, ENTRIES, TRIED = "trace:", "entries:", "tried:"
+TRACE, ENTRIES = "trace:", "entries:"
 
 
 class TraceKind(Kind):
@@ -57,20 +57,7 @@ class EntriesKind(Kind):
         _put_back(Snapshot(MapRef(id=number), number, pairs))
 
 
-class TriedKind(Kind):
-    """Temporary: the folder with the pins of programs that the verifier should refuse, and did not."""
-
-    prefix = TRIED
-    way = "temporary"
-
-    def look(self, host: Host, entries: t.Mapping[Key, Entry]) -> dict[Key, t.Any]:
-        return {key: os.path.isdir(key[len(TRIED) :]) or None for key in entries}
-
-    def sweep(self, host: Host, key: Key, entry: Entry) -> None:
-        files.remove_tree(key[len(TRIED) :])
-
-
-PROBES: tuple[Kind, ...] = (TraceKind(), EntriesKind(), TriedKind())
+PROBES: tuple[Kind, ...] = (TraceKind(), EntriesKind())
 
 
 @contextlib.contextmanager
